@@ -1,0 +1,49 @@
+"""Why a command is refused: one reason for each check of the machine, with its text."""
+
+from enum import IntEnum
+
+
+class RejectReason(IntEnum):
+    """The reason in a REJECTED frame and in a client's OUCH reject; `text` says what to do."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> "RejectReason":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.text = text
+        return member
+
+    UNKNOWN_SYMBOL = 1, "no such symbol here; check the list of instruments"
+    HALTED = 2, "the instrument is halted; only cancels are taken until it resumes"
+    INVALID_SIDE = 3, "side must be B (buy), S (sell) or T (sell short)"
+    INVALID_ORDER_TYPE = 4, "order type must be limit, market, stop or stop limit"
+    INVALID_TIME_IN_FORCE = (
+        5,
+        "time in force must be 0 (day), 3 (immediate or cancel) or 4 (fill or kill)",
+    )
+    INVALID_POST_ONLY = 6, "post-only must be P (yes) or N (no)"
+    INVALID_CAPACITY = 7, "capacity must be A (agency), P (principal), R (riskless) or O (other)"
+    SHORT_SALE_FORBIDDEN = 8, "the instrument may not be sold short"
+    INVALID_QUANTITY = 9, "quantity must be a multiple of the lot size, from 1 to 999,999"
+    INVALID_PRICE = (
+        10,
+        "a limit price must be a multiple of the tick size, up to 199,999.99; others have none",
+    )
+    INVALID_STOP_PRICE = (
+        11,
+        "a stop price must be a multiple of the tick size; only stop orders have one",
+    )
+    POST_ONLY_COMBINATION = 12, "post-only goes only with a limit order for the day"
+    POST_ONLY_WOULD_TRADE = (
+        13,
+        "the post-only order would have traded; choose a price that does not cross",
+    )
+    TOO_MANY_ORDERS = 14, "the shard holds as many live orders as it can; cancel some first"
+    ORDER_NOT_LIVE = 15, "no live order has this user_ref_num; it has ended, or never was"
+    QUANTITY_ALREADY_EXECUTED = 16, "the order has already executed the new quantity; ask for more"
+    INVALID_REASON = 17, "a mass cancel's reason must be U (user) or L (link lost)"
+    INVALID_TRADING_STATE = 18, "trading state must be H (halted) or T (trading)"
+    INSTRUMENT_EXISTS = 19, "the symbol is already listed"
+    INVALID_TICK_OR_LOT_SIZE = 20, "tick size and lot size must be at least 1"
+    INVALID_SHORT_SALE = 21, "short sale must be Y (allowed) or N (forbidden)"

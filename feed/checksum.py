@@ -1,0 +1,14 @@
+"""CRC-32C, the checksum of every packet, frame and repair datagram (RFC 3720, appendix B.4)."""
+
+from typing import Protocol
+
+from crcmod.predefined import mkPredefinedCrcFun
+
+
+class ChecksumFunction(Protocol):
+    """The CRC-32C of `data`, continued from the checksum `crc` of what stands before it."""
+
+    def __call__(self, data: bytes | memoryview, crc: int = 0, /) -> int: ...
+
+
+crc32c: ChecksumFunction = mkPredefinedCrcFun("crc-32c")

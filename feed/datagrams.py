@@ -1,0 +1,143 @@
+"""The repair datagrams between receivers and retransmitters, and the gateway's submissions.
+
+The small messages beside the list itself, on structs compiled from `feed.schema`.
+"""
+
+import struct
+from typing import NamedTuple
+
+from feed import schema
+from feed.checksum import crc32c
+from feed.codec import FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
+from feed.messages import Message
+from feed.schema import FrameType, RepairKind
+
+_REPAIR = struct.Struct(">" + schema.struct_format(schema.REPAIR))
+_REPAIR_CHECKSUM_AT = 10
+_CHECKSUM = struct.Struct(">I")
+_SUBMISSION_HEADER = struct.Struct(">" + schema.struct_format(schema.SUBMISSION_HEADER))
+_DECISION = struct.Struct(">" + schema.struct_format(schema.DECISION))
+
+REPAIR_BYTES = _REPAIR.size
+DECISION_BYTES = _DECISION.size
+SUBMISSION_TYPES = frozenset(
+    {
+        FrameType.LOG_IN,
+        FrameType.ENTER_ORDER,
+        FrameType.REPLACE_ORDER,
+        FrameType.CANCEL_ORDER,
+        FrameType.MASS_CANCEL,
+    }
+)
+
+
+class Repair(NamedTuple):
+    """A NAK, or the answer that frames are missing: an inclusive range of sequence numbers."""
+
+    kind: RepairKind
+    shard: int
+    epoch: int
+    first_sequence: int
+    last_sequence: int
+
+
+class Submission(NamedTuple):
+    """A command on its way to the primary, under the log-in that it was sent with."""
+
+    login: int
+    command: Message
+
+
+class Decision(NamedTuple):
+    """The primary's word: what came up to `submission` stands, if at all, up to `sequence`."""
+
+    submission: int  # counted from 1 on each connection
+    sequence: int
+
+
+def encode_repair(repair: Repair) -> bytes:
+    """The bytes of a NAK or of its answer."""
+    kind, shard, epoch, first_sequence, last_sequence = repair
+    data = _REPAIR.pack(
+        schema.REPAIR_MAGIC,
+        schema.WIRE_VERSION,
+        kind,
+        shard,
+        epoch,
+        0,
+        first_sequence,
+        last_sequence,
+    )
+    checksum = _CHECKSUM.pack(_repair_checksum(data))
+    return data[:_REPAIR_CHECKSUM_AT] + checksum + data[_REPAIR_CHECKSUM_AT + 4 :]
+
+
+def is_repair(data: bytes) -> bool:
+    """Whether a datagram claims to be a repair datagram, and not a packet."""
+    return data.startswith(schema.REPAIR_MAGIC)
+
+
+def decode_repair(data: bytes) -> Repair:
+    """The NAK or answer in a datagram.
+
+    Raises WireError when it is of another size, version or kind, fails its checksum, or its range
+    is empty.
+    """
+    if len(data) != REPAIR_BYTES:
+        raise WireError("not the size of a repair datagram")
+    magic, version, kind, shard, epoch, checksum, first, last = _REPAIR.unpack(data)
+    if magic != schema.REPAIR_MAGIC or version != schema.WIRE_VERSION:
+        raise WireError("foreign datagram: no magic, or another version")
+    if checksum != _repair_checksum(data):
+        raise WireError("repair checksum does not match")
+    if kind not in (RepairKind.NAK, RepairKind.MISSING):
+        raise WireError(f"unknown kind {kind} of repair datagram")
+    if not 1 <= first <= last:
+        raise WireError("empty range of sequence numbers")
+    return Repair(RepairKind(kind), shard, epoch, first, last)
+
+
+def _repair_checksum(data: bytes) -> int:
+    return crc32c(data[_REPAIR_CHECKSUM_AT + 4 :], crc32c(data[:_REPAIR_CHECKSUM_AT]))
+
+
+def encode_submission(submission: Submission) -> bytes:
+    """The bytes of a command on its way to the primary."""
+    body = encode_body(submission.command)
+    frame_type = FRAME_TYPES[type(submission.command)]
+    length = _SUBMISSION_HEADER.size + len(body)
+    return _SUBMISSION_HEADER.pack(length, frame_type, submission.login) + body
+
+
+def take_submissions(buffer: bytearray) -> list[Submission]:
+    """The whole submissions at the front of `buffer`, which are taken off it.
+
+    Raises WireError when the bytes can't be submissions; the stream can't be read any further.
+    """
+    taken = []
+    offset = 0
+    while len(buffer) - offset >= _SUBMISSION_HEADER.size:
+        length, frame_type, login = _SUBMISSION_HEADER.unpack_from(buffer, offset)
+        size = body_bytes(frame_type) if frame_type in SUBMISSION_TYPES else None
+        if size is None or length != _SUBMISSION_HEADER.size + size:
+            raise WireError(f"not a submission: type {frame_type}, length {length}")
+        if len(buffer) - offset < length:
+            break
+        command = decode_body(frame_type, bytes(buffer[offset : offset + length]), length - size)
+        taken.append(Submission(login, command))
+        offset += length
+    del buffer[:offset]
+    return taken
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """The bytes of the primary's answer to submissions."""
+    return _DECISION.pack(*decision)
+
+
+def take_decisions(buffer: bytearray) -> list[Decision]:
+    """The whole decisions at the front of `buffer`, which are taken off it."""
+    whole = len(buffer) // DECISION_BYTES * DECISION_BYTES
+    taken = [Decision._make(fields) for fields in _DECISION.iter_unpack(bytes(buffer[:whole]))]
+    del buffer[:whole]
+    return taken

@@ -1,0 +1,245 @@
+"""Every packet and frame of Lockstep, declared once.
+
+All integers are unsigned and big-endian. The codecs (`feed.codec`, `feed.datagrams`), the tables in
+docs/wire.md and every dissector are made from these declarations.
+
+A packet is a header and `frame_count` whole frames with consecutive sequence numbers. Its checksum
+is the CRC-32C (RFC 3720, appendix B.4) of the header's other bytes in their order. A frame's
+checksum is the CRC-32C of the frame's other bytes in their order. A receiver asks for frames with
+a `REPAIR` datagram; what a retransmitter does not hold it names with another.
+
+A gateway sends commands to the primary over TCP as submissions: the same bodies under a shorter
+header, since sequence and time are not known yet. The primary answers with decisions: a submission
+up to `submission` has its place in the list, if it gets one, at or below `sequence`.
+"""
+
+from enum import IntEnum, IntFlag
+from typing import Any
+
+import construct as cs
+
+from feed import messages
+
+PACKET_MAGIC = b"LS"
+REPAIR_MAGIC = b"LR"
+WIRE_VERSION = 1
+
+
+class PacketFlag(IntFlag):
+    """What kind of packet it is; plain data has none set."""
+
+    HEARTBEAT = 1  # no frames; first_sequence is the next one to come
+    RETRANSMISSION = 2  # an answer to a NAK
+
+
+class FrameFlag(IntFlag):
+    """A frame's place in its group; an order that just rests is both."""
+
+    COMMAND = 1
+    END = 2
+
+
+class RepairKind(IntEnum):
+    """What a repair datagram says about its range of sequence numbers."""
+
+    NAK = ord("N")  # please send these again
+    MISSING = ord("M")  # I do not hold these
+
+
+class FrameType(IntEnum):
+    """The letter that names a frame's body."""
+
+    EPOCH = ord("E")
+    DEFINE_INSTRUMENT = ord("I")
+    LOG_IN = ord("L")
+    ENTER_ORDER = ord("O")
+    REPLACE_ORDER = ord("U")
+    CANCEL_ORDER = ord("X")
+    MASS_CANCEL = ord("M")
+    SET_TRADING_STATE = ord("H")
+    TRADE = ord("T")
+    CANCELED = ord("C")
+    REPLACED = ord("R")
+    TRIGGERED = ord("G")
+    REJECTED = ord("J")
+
+
+def _code(enumeration: type[IntEnum]) -> Any:
+    return cs.Enum(cs.Int8ub, enumeration)
+
+
+PACKET_HEADER = cs.Struct(
+    "magic" / cs.Const(PACKET_MAGIC),
+    "version" / cs.Const(WIRE_VERSION, cs.Int8ub),
+    "flags" / cs.FlagsEnum(cs.Int8ub, PacketFlag),
+    "shard" / cs.Int16ub,
+    "frame_count" / cs.Int16ub,
+    "epoch" / cs.Int32ub,
+    "checksum" / cs.Int32ub,
+    "first_sequence" / cs.Int64ub,
+    "committed_sequence" / cs.Int64ub,
+)
+
+FRAME_HEADER = cs.Struct(
+    "length" / cs.Int16ub,
+    "type" / _code(FrameType),
+    "flags" / cs.FlagsEnum(cs.Int8ub, FrameFlag),
+    "checksum" / cs.Int32ub,
+    "sequence" / cs.Int64ub,
+    "time_ns" / cs.Int64ub,
+)
+
+REPAIR = cs.Struct(
+    "magic" / cs.Const(REPAIR_MAGIC),
+    "version" / cs.Const(WIRE_VERSION, cs.Int8ub),
+    "kind" / _code(RepairKind),
+    "shard" / cs.Int16ub,
+    "epoch" / cs.Int32ub,
+    "checksum" / cs.Int32ub,
+    "first_sequence" / cs.Int64ub,
+    "last_sequence" / cs.Int64ub,
+)
+
+SUBMISSION_HEADER = cs.Struct(
+    "length" / cs.Int16ub,
+    "type" / _code(FrameType),
+    "login" / cs.Int64ub,
+)
+
+DECISION = cs.Struct(
+    "submission" / cs.Int64ub,
+    "sequence" / cs.Int64ub,
+)
+
+_SYMBOL = cs.Bytes(messages.SYMBOL_BYTES)
+_CLIENT_ORDER_ID = cs.Bytes(messages.CLIENT_ORDER_ID_BYTES)
+
+BODIES: dict[FrameType, Any] = {
+    FrameType.EPOCH: cs.Struct("epoch" / cs.Int32ub),
+    FrameType.DEFINE_INSTRUMENT: cs.Struct(
+        "symbol" / _SYMBOL,
+        "tick_size" / cs.Int32ub,
+        "lot_size" / cs.Int32ub,
+        "short_sale" / _code(messages.ShortSale),
+    ),
+    FrameType.LOG_IN: cs.Struct(
+        "client" / cs.Int32ub,
+        "login" / cs.Int64ub,
+        "self_trade_prevention" / _code(messages.SelfTradePrevention),
+    ),
+    FrameType.ENTER_ORDER: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "symbol" / _SYMBOL,
+        "side" / _code(messages.Side),
+        "order_type" / _code(messages.OrderType),
+        "time_in_force" / _code(messages.TimeInForce),
+        "post_only" / _code(messages.PostOnly),
+        "quantity" / cs.Int32ub,
+        "price" / cs.Int64ub,
+        "stop_price" / cs.Int64ub,
+        "capacity" / _code(messages.Capacity),
+        "client_order_id" / _CLIENT_ORDER_ID,
+    ),
+    FrameType.REPLACE_ORDER: cs.Struct(
+        "client" / cs.Int32ub,
+        "original_user_ref_num" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "quantity" / cs.Int32ub,
+        "price" / cs.Int64ub,
+        "stop_price" / cs.Int64ub,
+        "time_in_force" / _code(messages.TimeInForce),
+        "client_order_id" / _CLIENT_ORDER_ID,
+    ),
+    FrameType.CANCEL_ORDER: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "quantity" / cs.Int32ub,
+    ),
+    FrameType.MASS_CANCEL: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "symbol" / _SYMBOL,
+        "reason" / _code(messages.CancelReason),
+    ),
+    FrameType.SET_TRADING_STATE: cs.Struct(
+        "symbol" / _SYMBOL,
+        "state" / _code(messages.TradingState),
+    ),
+    FrameType.TRADE: cs.Struct(
+        "symbol" / _SYMBOL,
+        "price" / cs.Int64ub,
+        "quantity" / cs.Int32ub,
+        "taker_side" / _code(messages.Side),
+        "maker_number" / cs.Int64ub,
+        "maker_client" / cs.Int32ub,
+        "maker_user_ref_num" / cs.Int32ub,
+        "taker_number" / cs.Int64ub,
+        "taker_client" / cs.Int32ub,
+        "taker_user_ref_num" / cs.Int32ub,
+    ),
+    FrameType.CANCELED: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "order_number" / cs.Int64ub,
+        "quantity" / cs.Int32ub,
+        "reason" / _code(messages.CancelReason),
+    ),
+    FrameType.REPLACED: cs.Struct(
+        "client" / cs.Int32ub,
+        "original_user_ref_num" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "order_number" / cs.Int64ub,
+        "symbol" / _SYMBOL,
+        "side" / _code(messages.Side),
+        "quantity" / cs.Int32ub,
+        "price" / cs.Int64ub,
+        "stop_price" / cs.Int64ub,
+        "capacity" / _code(messages.Capacity),
+        "keeps_priority" / cs.Int8ub,
+    ),
+    FrameType.TRIGGERED: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "order_number" / cs.Int64ub,
+        "symbol" / _SYMBOL,
+        "side" / _code(messages.Side),
+        "quantity" / cs.Int32ub,
+        "price" / cs.Int64ub,
+    ),
+    FrameType.REJECTED: cs.Struct(
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "reason" / cs.Int16ub,
+    ),
+}
+
+FRAME = cs.Struct(
+    "header" / FRAME_HEADER,
+    "body" / cs.Switch(lambda context: int(context.header.type), BODIES),
+)
+
+PACKET = cs.Struct(
+    "header" / PACKET_HEADER,
+    "frames" / cs.Array(cs.this.header.frame_count, FRAME),
+)
+
+
+def struct_format(declaration: Any) -> str:
+    """The `struct` format of a flat declaration, without the byte order, as in "2sBBHH"."""
+    return "".join(_field_format(field) for field in declaration.subcons)
+
+
+def field_names(declaration: Any) -> tuple[str, ...]:
+    """The names of a declaration's fields, in wire order."""
+    return tuple(field.name for field in declaration.subcons)
+
+
+def _field_format(field: Any) -> str:
+    while isinstance(field, cs.Subconstruct) and not isinstance(field, cs.Bytes):
+        field = field.subcon
+    if isinstance(field, cs.FormatField):
+        return str(field.fmtstr[1:])
+    if isinstance(field, cs.Bytes):
+        return f"{field.length}s"
+    raise TypeError(f"{field!r} is neither an integer nor bytes of a fixed size")

@@ -1,0 +1,1 @@
+"""Everything that faces clients: sessions, log-ins, limits and numbered event streams."""

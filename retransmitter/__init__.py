@@ -1,0 +1,1 @@
+"""The cache of every frame, and the repair of receivers' gaps."""
