@@ -47,3 +47,8 @@ class RejectReason(IntEnum):
     INSTRUMENT_EXISTS = 19, "the symbol is already listed"
     INVALID_TICK_OR_LOT_SIZE = 20, "tick size and lot size must be at least 1"
     INVALID_SHORT_SALE = 21, "short sale must be Y (allowed) or N (forbidden)"
+    INVALID_SELF_TRADE_PREVENTION = (
+        22,
+        "self-trade prevention must be N (cancel newest), O (oldest), B (both) or F (off)",
+    )
+    INVALID_SYMBOL = 23, "a blank symbol stands for all symbols; an instrument needs a name"

@@ -45,6 +45,7 @@ COMMAND_TYPES = frozenset(
 
 _PREFIX = struct.Struct(">HBB")
 _CHECKSUM = struct.Struct(">I")
+_pack_checksum = _CHECKSUM.pack
 _SEQUENCE_AND_TIME = struct.Struct(">QQ")
 _PACKET_HEADER = struct.Struct(">" + schema.struct_format(schema.PACKET_HEADER))
 _PACKET_CHECKSUM_AT = 12
@@ -95,8 +96,16 @@ def _layouts() -> Iterable[_Layout]:
 
 
 _BY_PREFIX = {layout.prefix: layout for layout in _layouts()}
-_BY_MESSAGE = {(layout.message_type, layout.flags & END): layout for layout in _layouts()}
 _BY_TYPE = {int(layout.frame_type): layout for layout in _layouts()}
+# What encoding needs of a layout (prefix, its checksum, how to pack the rest), by a frame's place.
+_INNER, _LAST = (
+    {
+        layout.message_type: (layout.prefix, layout.prefix_checksum, layout.rest.pack)
+        for layout in _BY_PREFIX.values()
+        if layout.flags & END == end
+    }
+    for end in (0, END)
+)
 LONGEST_FRAME_BYTES = max(layout.length for layout in _BY_PREFIX.values())
 
 
@@ -143,18 +152,17 @@ class Packet(NamedTuple):
 
 def encode_frame(message: Message, sequence: int, time_ns: int, *, end: bool) -> bytes:
     """The bytes of one frame; a command is marked as such, `end` marks the last of its group."""
-    layout = _BY_MESSAGE[type(message), END if end else 0]
-    rest = layout.rest.pack(sequence, time_ns, *message)
-    checksum = crc32c(rest, layout.prefix_checksum)
-    return layout.prefix + _CHECKSUM.pack(checksum) + rest
+    prefix, prefix_checksum, pack = (_LAST if end else _INNER)[type(message)]
+    rest = pack(sequence, time_ns, *message)
+    return prefix + _pack_checksum(crc32c(rest, prefix_checksum)) + rest
 
 
 def encode_group(group: Sequence[Message], first_sequence: int, time_ns: int) -> list[bytes]:
     """The frames of one group: a command and the events that it caused, the last END-marked."""
-    last = len(group) - 1
+    last = first_sequence + len(group) - 1
     return [
-        encode_frame(message, first_sequence + i, time_ns, end=i == last)
-        for i, message in enumerate(group)
+        encode_frame(message, sequence, time_ns, end=sequence == last)
+        for sequence, message in enumerate(group, first_sequence)
     ]
 
 
@@ -215,7 +223,7 @@ def encode_packet(header: PacketHeader, frames: Sequence[bytes] = ()) -> bytes:
         first_sequence,
         committed_sequence,
     )
-    checksum = _CHECKSUM.pack(_header_checksum(head))
+    checksum = _pack_checksum(_header_checksum(head))
     return b"".join((head[:_PACKET_CHECKSUM_AT], checksum, head[16:], *frames))
 
 

@@ -4,12 +4,12 @@ The small messages beside the list itself, on structs compiled from `feed.schema
 """
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from feed import schema
 from feed.checksum import crc32c
 from feed.codec import FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
-from feed.messages import Message
+from feed.messages import Command
 from feed.schema import FrameType, RepairKind
 
 _REPAIR = struct.Struct(">" + schema.struct_format(schema.REPAIR))
@@ -45,7 +45,7 @@ class Submission(NamedTuple):
     """A command on its way to the primary, under the log-in that it was sent with."""
 
     login: int
-    command: Message
+    command: Command
 
 
 class Decision(NamedTuple):
@@ -123,7 +123,8 @@ def take_submissions(buffer: bytearray) -> list[Submission]:
             raise WireError(f"not a submission: type {frame_type}, length {length}")
         if len(buffer) - offset < length:
             break
-        command = decode_body(frame_type, bytes(buffer[offset : offset + length]), length - size)
+        body = bytes(buffer[offset + length - size : offset + length])
+        command = cast(Command, decode_body(frame_type, body))
         taken.append(Submission(login, command))
         offset += length
     del buffer[:offset]

@@ -1,0 +1,125 @@
+"""The checks that a command must pass: each refusal of docs/machine.md, in its order there."""
+
+from engine.book import Instrument
+from engine.orders import Order
+from engine.rejects import RejectReason
+from feed.messages import (
+    Capacity,
+    EnterOrder,
+    OrderType,
+    PostOnly,
+    ReplaceOrder,
+    ShortSale,
+    Side,
+    TimeInForce,
+)
+
+MAX_QUANTITY = 999_999  # OUCH 5.0's own limit
+MAX_PRICE = 1_999_999_900  # OUCH's 199,999.99
+
+_SIDES = frozenset(map(int, Side))
+_ORDER_TYPES = frozenset(map(int, OrderType))
+_TIMES_IN_FORCE = frozenset(map(int, TimeInForce))
+_POST_ONLY = frozenset(map(int, PostOnly))
+_CAPACITIES = frozenset(map(int, Capacity))
+_WITH_LIMIT = frozenset({int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)})
+_WITH_STOP = frozenset({int(OrderType.STOP), int(OrderType.STOP_LIMIT)})
+_BUY = int(Side.BUY)
+_SELL_SHORT = int(Side.SELL_SHORT)
+_FORBIDDEN = int(ShortSale.FORBIDDEN)
+_LIMIT = int(OrderType.LIMIT)
+_DAY = int(TimeInForce.DAY)
+_POST_ONLY_YES = int(PostOnly.YES)
+
+
+def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectReason | None:
+    """Why a new order is refused; None when it is fine."""
+    if instrument is None:
+        return RejectReason.UNKNOWN_SYMBOL
+    if command.side not in _SIDES:
+        return RejectReason.INVALID_SIDE
+    if command.order_type not in _ORDER_TYPES:
+        return RejectReason.INVALID_ORDER_TYPE
+    if command.time_in_force not in _TIMES_IN_FORCE:
+        return RejectReason.INVALID_TIME_IN_FORCE
+    if command.post_only not in _POST_ONLY:
+        return RejectReason.INVALID_POST_ONLY
+    if command.capacity not in _CAPACITIES:
+        return RejectReason.INVALID_CAPACITY
+    if instrument.is_halted:
+        return RejectReason.HALTED
+    if command.side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
+        return RejectReason.SHORT_SALE_FORBIDDEN
+    return (
+        _refuse_quantity(instrument, command.quantity)
+        or _refuse_prices(
+            instrument, command, command.order_type, has_stop=command.order_type in _WITH_STOP
+        )
+        or _refuse_post_only(
+            instrument,
+            is_buy=command.side == _BUY,
+            post_only=command.post_only,
+            price=command.price,
+            is_plain=command.order_type == _LIMIT and command.time_in_force == _DAY,
+        )
+    )
+
+
+def refuse_replace(
+    instrument: Instrument, order: Order, command: ReplaceOrder
+) -> RejectReason | None:
+    """Why new terms for a live order are refused; None when they are fine."""
+    if command.time_in_force not in _TIMES_IN_FORCE:
+        return RejectReason.INVALID_TIME_IN_FORCE
+    if instrument.is_halted:
+        return RejectReason.HALTED
+    reason = _refuse_quantity(instrument, command.quantity)
+    if reason is None and command.quantity <= order.executed:
+        reason = RejectReason.QUANTITY_ALREADY_EXECUTED
+    sets_stop = order.stop_price != 0 and command.stop_price != 0
+    return (
+        reason
+        or _refuse_prices(instrument, command, order.order_type, has_stop=sets_stop)
+        or _refuse_post_only(
+            instrument,
+            is_buy=order.is_buy,
+            post_only=order.post_only,
+            price=command.price,
+            is_plain=command.time_in_force == _DAY,
+        )
+    )
+
+
+def _refuse_quantity(instrument: Instrument, quantity: int) -> RejectReason | None:
+    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
+        return RejectReason.INVALID_QUANTITY
+    return None
+
+
+def _refuse_prices(
+    instrument: Instrument, command: EnterOrder | ReplaceOrder, order_type: int, *, has_stop: bool
+) -> RejectReason | None:
+    if not _is_price(instrument, command.price, is_expected=order_type in _WITH_LIMIT):
+        return RejectReason.INVALID_PRICE
+    if not _is_price(instrument, command.stop_price, is_expected=has_stop):
+        return RejectReason.INVALID_STOP_PRICE
+    return None
+
+
+def _refuse_post_only(
+    instrument: Instrument, *, is_buy: bool, post_only: int, price: int, is_plain: bool
+) -> RejectReason | None:
+    if post_only != _POST_ONLY_YES:
+        return None
+    if not is_plain:
+        return RejectReason.POST_ONLY_COMBINATION
+    opposite = instrument.asks if is_buy else instrument.bids
+    if opposite.best_within(price) is not None:
+        return RejectReason.POST_ONLY_WOULD_TRADE
+    return None
+
+
+def _is_price(instrument: Instrument, price: int, *, is_expected: bool) -> bool:
+    if not is_expected:
+        return price == 0
+    return 0 < price <= MAX_PRICE and price % instrument.tick_size == 0

@@ -1,0 +1,120 @@
+"""What always holds in the market, and its whole state in a canonical order."""
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from engine.book import Instrument, Ladder
+from engine.orders import Order
+
+if TYPE_CHECKING:
+    from engine.market import Market
+
+_INSTRUMENT = struct.Struct(">c8sQQBBQ")
+_ORDER = struct.Struct(">cQIIBBBBBQQQQQQ")
+_CLIENT = struct.Struct(">cIQIB")
+
+
+def check(market: "Market") -> None:
+    """Raise AssertionError when the market breaks an invariant of docs/machine.md."""
+    standing: dict[int, Order] = {}
+    for symbol, instrument in market.instruments.items():
+        assert symbol == instrument.symbol, "instrument under another symbol"
+        _check_instrument(instrument)
+        for ladder in instrument.ladders:
+            for order in ladder.orders():
+                assert order.symbol == symbol, "order in another instrument's book"
+                assert order.number not in standing, "order in two places"
+                standing[order.number] = order
+    assert standing == market.orders, "the index of orders and the books differ"
+    owned = {
+        order.number: order
+        for number, client in market.clients.items()
+        for user_ref_num, order in client.orders.items()
+        if order.client == number and order.user_ref_num == user_ref_num
+    }
+    assert owned == market.orders, "the clients' orders and the books differ"
+    assert sum(len(client.orders) for client in market.clients.values()) == len(owned), (
+        "a client holds an order under a wrong key"
+    )
+
+
+def _check_instrument(instrument: Instrument) -> None:
+    bid, ask = instrument.bids.best, instrument.asks.best
+    assert bid is None or ask is None or bid.price < ask.price, "crossed book"
+    for ladder in instrument.ladders:
+        _check_ladder(ladder)
+    for ladder, is_buy in ((instrument.bids, True), (instrument.asks, False)):
+        for level in ladder:
+            for order in level.orders.values():
+                assert order.is_buy == is_buy, "order on the wrong side"
+                assert order.price == level.price, "order at a wrong price"
+                assert not order.stop_price, "a waiting stop in the book"
+    for ladder, is_buy in ((instrument.buy_stops, True), (instrument.sell_stops, False)):
+        for level in ladder:
+            last = instrument.last_price
+            is_reached = last and (last >= level.price if is_buy else last <= level.price)
+            assert not is_reached, "a stop waits though its price has traded"
+            for order in level.orders.values():
+                assert order.is_buy == is_buy, "stop on the wrong side"
+                assert order.stop_price == level.price, "stop misplaced"
+
+
+def _check_ladder(ladder: Ladder) -> None:
+    assert ladder.best is next(iter(ladder), None), "the best level is another one"
+    for level in ladder:
+        assert level.orders, "empty level"
+        assert level.quantity == sum(order.leaves for order in level.orders.values()), (
+            "a level's quantity is not the sum of its orders'"
+        )
+        for number, order in level.orders.items():
+            assert order.number == number, "order under a wrong number"
+            assert order.level is level, "order does not know its level"
+            assert order.ladder is ladder, "order does not know its ladder"
+            assert order.leaves > 0, "an order with nothing left still stands"
+            assert order.leaves + order.executed + order.canceled == order.quantity, (
+                "open, executed and canceled don't add up to what was asked for"
+            )
+
+
+def canonical_records(market: "Market") -> Iterator[bytes]:
+    """The whole state, in bytes that depend on nothing but the state."""
+    for symbol in sorted(market.instruments):
+        instrument = market.instruments[symbol]
+        yield _INSTRUMENT.pack(
+            b"I",
+            symbol,
+            instrument.tick_size,
+            instrument.lot_size,
+            instrument.short_sale,
+            instrument.is_halted,
+            instrument.last_price,
+        )
+        for ladder in instrument.ladders:
+            for order in ladder.orders():
+                yield _order_record(order)
+    for number in sorted(market.clients):
+        client = market.clients[number]
+        yield _CLIENT.pack(
+            b"C", number, client.login, client.last_user_ref_num, client.self_trade_prevention
+        )
+
+
+def _order_record(order: Order) -> bytes:
+    return _ORDER.pack(
+        b"O",
+        order.number,
+        order.client,
+        order.user_ref_num,
+        order.side,
+        order.order_type,
+        order.time_in_force,
+        order.post_only,
+        order.capacity,
+        order.quantity,
+        order.leaves,
+        order.executed,
+        order.canceled,
+        order.price,
+        order.stop_price,
+    )

@@ -1,0 +1,269 @@
+"""The market: the state machine that turns commands into events.
+
+It is a pure function of its commands. docs/machine.md tells its rules in words.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import assert_never
+
+from engine import invariants
+from engine.book import Instrument
+from engine.checks import refuse_enter, refuse_replace
+from engine.matching import Matcher
+from engine.orders import Client, Order
+from engine.rejects import RejectReason
+from feed.book import BookEntry
+from feed.messages import (
+    ALL_SYMBOLS,
+    BookSide,
+    Canceled,
+    CancelOrder,
+    CancelReason,
+    Command,
+    DefineInstrument,
+    EnterOrder,
+    Epoch,
+    Event,
+    LogIn,
+    MassCancel,
+    Rejected,
+    Replaced,
+    ReplaceOrder,
+    SelfTradePrevention,
+    SetTradingState,
+    ShortSale,
+    TimeInForce,
+    TradingState,
+)
+
+MAX_LIVE_ORDERS = 4_000_000  # bounds the machine's memory: some 400 bytes an order
+
+_NOBODY = 0  # the client of commands that no client sent
+_MASS_CANCEL_REASONS = frozenset({int(CancelReason.USER), int(CancelReason.LINK_LOST)})
+_SELF_TRADE_MODES = frozenset(map(int, SelfTradePrevention))
+_SHORT_SALE_CODES = frozenset(map(int, ShortSale))
+_TRADING_STATES = frozenset(map(int, TradingState))
+_DAY = int(TimeInForce.DAY)
+
+
+class Market:
+    """Instruments, books and clients of one shard; the reference, and so the specification."""
+
+    def __init__(self) -> None:
+        self.instruments: dict[bytes, Instrument] = {}
+        self.clients: dict[int, Client] = {}
+        self.orders: dict[int, Order] = {}  # the live ones, by number
+        self._matcher = Matcher(self.orders)
+
+    def admits(self, login: int, command: Command) -> bool:
+        """Whether a command sent under this log-in gets a place in the list at all."""
+        match command:
+            case EnterOrder() | ReplaceOrder():
+                client = self._client_under(login, command.client)
+                return client is not None and command.user_ref_num > client.last_user_ref_num
+            case CancelOrder():
+                client = self._client_under(login, command.client)
+                if client is None:
+                    return False
+                order = client.orders.get(command.user_ref_num)
+                if order is None:
+                    return command.user_ref_num > client.last_user_ref_num
+                return command.quantity < order.leaves
+            case MassCancel():
+                client = self._client_under(login, command.client)
+                if client is None:
+                    return False
+                if command.user_ref_num:
+                    return command.user_ref_num > client.last_user_ref_num
+                is_known = command.reason in _MASS_CANCEL_REASONS
+                return is_known and bool(self._orders_to_cancel(client, command.symbol))
+            case LogIn():
+                known = self.clients.get(command.client)
+                current = 0 if known is None else known.login
+                return command.client != _NOBODY and command.login not in (0, current)
+            case DefineInstrument() | SetTradingState() | Epoch():
+                return True
+            case _:
+                assert_never(command)
+
+    def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
+        """Carry out an admitted command with this sequence number; the events that it caused.
+
+        Nothing depends on the time yet: it is a field of the frame, for those who read it.
+        """
+        match command:
+            case EnterOrder():
+                return self._enter(sequence, command)
+            case CancelOrder():
+                return self._cancel(command)
+            case ReplaceOrder():
+                return self._replace(command)
+            case MassCancel():
+                return self._mass_cancel(command)
+            case LogIn():
+                return self._log_in(command)
+            case DefineInstrument():
+                return self._define_instrument(command)
+            case SetTradingState():
+                return self._set_trading_state(command)
+            case Epoch():
+                return []
+            case _:
+                assert_never(command)
+
+    def check(self) -> None:
+        """Raise AssertionError when an invariant of docs/machine.md does not hold."""
+        invariants.check(self)
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the whole state in a canonical order."""
+        state = hashlib.sha256()
+        for record in invariants.canonical_records(self):
+            state.update(record)
+        return state.digest()
+
+    def book_entries(self) -> Iterator[BookEntry]:
+        """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
+        for symbol in sorted(self.instruments):
+            instrument = self.instruments[symbol]
+            for side, ladder in ((BookSide.BID, instrument.bids), (BookSide.ASK, instrument.asks)):
+                for order in ladder.orders():
+                    yield BookEntry(symbol, side, order.price, order.number, order.leaves)
+
+    def _enter(self, sequence: int, command: EnterOrder) -> list[Event]:
+        client = self.clients[command.client]
+        client.last_user_ref_num = command.user_ref_num
+        instrument = self.instruments.get(command.symbol)
+        reason = refuse_enter(instrument, command)
+        if reason is None and len(self.orders) >= MAX_LIVE_ORDERS:
+            reason = RejectReason.TOO_MANY_ORDERS
+        if reason is not None:
+            return [Rejected(command.client, command.user_ref_num, reason)]
+        assert instrument is not None
+        order = Order(sequence, client, command)
+        self.orders[sequence] = order
+        client.orders[command.user_ref_num] = order
+        events: list[Event] = []
+        self._matcher.bring_in(instrument, order, events)
+        return events
+
+    def _cancel(self, command: CancelOrder) -> list[Event]:
+        order = self.clients[command.client].orders.get(command.user_ref_num)
+        if order is None:
+            return [Rejected(command.client, command.user_ref_num, RejectReason.ORDER_NOT_LIVE)]
+        return [self._take_off(order, order.leaves - command.quantity, CancelReason.USER)]
+
+    def _replace(self, command: ReplaceOrder) -> list[Event]:
+        client = self.clients[command.client]
+        client.last_user_ref_num = command.user_ref_num
+        order = client.orders.get(command.original_user_ref_num)
+        if order is None:
+            return [Rejected(command.client, command.user_ref_num, RejectReason.ORDER_NOT_LIVE)]
+        instrument = self.instruments[order.symbol]
+        reason = refuse_replace(instrument, order, command)
+        if reason is not None:
+            return [Rejected(command.client, command.user_ref_num, reason)]
+        leaves = command.quantity - order.executed
+        keeps_priority = (
+            not order.stop_price
+            and command.price == order.price
+            and leaves <= order.leaves
+            and command.time_in_force == _DAY
+        )
+        del client.orders[order.user_ref_num]
+        order.user_ref_num = command.user_ref_num
+        client.orders[order.user_ref_num] = order
+        ladder = order.ladder
+        assert ladder is not None
+        if keeps_priority:
+            if leaves < order.leaves:
+                ladder.cancel(order, order.leaves - leaves)
+        else:
+            ladder.remove(order)
+            order.leaves = leaves
+            order.price = command.price
+            order.stop_price = command.stop_price or order.stop_price
+            order.time_in_force = command.time_in_force
+        order.quantity = command.quantity
+        order.canceled = 0
+        events: list[Event] = [_replaced(order, command, keeps_priority=keeps_priority)]
+        if not keeps_priority:
+            self._matcher.bring_in(instrument, order, events)
+        return events
+
+    def _mass_cancel(self, command: MassCancel) -> list[Event]:
+        client = self.clients[command.client]
+        client.last_user_ref_num = max(client.last_user_ref_num, command.user_ref_num)
+        if command.symbol != ALL_SYMBOLS and command.symbol not in self.instruments:
+            return [Rejected(command.client, command.user_ref_num, RejectReason.UNKNOWN_SYMBOL)]
+        if command.reason not in _MASS_CANCEL_REASONS:
+            return [Rejected(command.client, command.user_ref_num, RejectReason.INVALID_REASON)]
+        reason = CancelReason(command.reason)
+        orders = self._orders_to_cancel(client, command.symbol)
+        return [self._take_off(order, order.leaves, reason) for order in orders]
+
+    def _log_in(self, command: LogIn) -> list[Event]:
+        if command.self_trade_prevention not in _SELF_TRADE_MODES:
+            return [Rejected(command.client, 0, RejectReason.INVALID_SELF_TRADE_PREVENTION)]
+        client = self.clients.setdefault(command.client, Client())
+        client.login = command.login
+        client.self_trade_prevention = command.self_trade_prevention
+        return []
+
+    def _define_instrument(self, command: DefineInstrument) -> list[Event]:
+        reason = None
+        if command.symbol == ALL_SYMBOLS:
+            reason = RejectReason.INVALID_SYMBOL
+        elif command.symbol in self.instruments:
+            reason = RejectReason.INSTRUMENT_EXISTS
+        elif not (command.tick_size and command.lot_size):
+            reason = RejectReason.INVALID_TICK_OR_LOT_SIZE
+        elif command.short_sale not in _SHORT_SALE_CODES:
+            reason = RejectReason.INVALID_SHORT_SALE
+        if reason is not None:
+            return [Rejected(_NOBODY, 0, reason)]
+        self.instruments[command.symbol] = Instrument(*command)
+        return []
+
+    def _set_trading_state(self, command: SetTradingState) -> list[Event]:
+        instrument = self.instruments.get(command.symbol)
+        if instrument is None:
+            return [Rejected(_NOBODY, 0, RejectReason.UNKNOWN_SYMBOL)]
+        if command.state not in _TRADING_STATES:
+            return [Rejected(_NOBODY, 0, RejectReason.INVALID_TRADING_STATE)]
+        instrument.is_halted = command.state == TradingState.HALTED
+        return []
+
+    def _take_off(self, order: Order, quantity: int, reason: CancelReason) -> Canceled:
+        assert order.ladder is not None
+        order.ladder.cancel(order, quantity)
+        if not order.leaves:
+            self._matcher.end(order)
+        return Canceled(order.client, order.user_ref_num, order.number, quantity, reason)
+
+    def _orders_to_cancel(self, client: Client, symbol: bytes) -> list[Order]:
+        orders = [
+            order for order in client.orders.values() if symbol in (ALL_SYMBOLS, order.symbol)
+        ]
+        return sorted(orders, key=lambda order: order.number)
+
+    def _client_under(self, login: int, number: int) -> Client | None:
+        client = self.clients.get(number)
+        return client if client is not None and login == client.login else None
+
+
+def _replaced(order: Order, command: ReplaceOrder, *, keeps_priority: bool) -> Replaced:
+    return Replaced(
+        order.client,
+        command.original_user_ref_num,
+        order.user_ref_num,
+        order.number,
+        order.symbol,
+        order.side,
+        order.leaves,
+        order.price,
+        order.stop_price,
+        order.capacity,
+        int(keeps_priority),
+    )

@@ -1,0 +1,199 @@
+"""The asyncio shell around a receiver: packets in from the sockets, NAKs out, timers in between.
+
+What a packet means is decided in `feed.receiver` and `feed.subscriber`; here are only sockets and
+the clock. NAKs go out on a unicast socket of the listener's own, and their answers come in on it.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from feed.faults import Faults
+from feed.gap import GapFailure, Nak
+from feed.multicast import drain, open_receiver, open_unicast, resolve
+from feed.settings import Address, FeedSettings
+
+Delivered = TypeVar("Delivered")
+
+
+class Reception(Protocol[Delivered]):
+    """A `Receiver`, a `Subscriber`, or whatever else takes datagrams and asks for what it lacks."""
+
+    @property
+    def deadline_ns(self) -> int | None: ...
+
+    @property
+    def failure(self) -> GapFailure | None: ...
+
+    def on_datagram(
+        self, data: bytes, now_ns: int, source: int | None = None
+    ) -> list[Delivered]: ...
+
+    def on_time(self, now_ns: int) -> list[Nak]: ...
+
+
+@dataclass(slots=True)
+class ListenerCounters:
+    """What passed the listener's sockets; the receiver counts what the datagrams were."""
+
+    packets: int = 0  # arrived at the group, or at this receiver's own address
+    answers: int = 0  # arrived from retransmitters
+    foreign_answers: int = 0  # arrived where answers do, but from somebody else: dropped
+    naks: int = 0
+    send_errors: int = 0
+
+
+class Listener(Generic[Delivered]):
+    """Feeds a receiver from the shard's sockets, and hands on what it delivers.
+
+    Only datagrams from the addresses of `retransmitters` count as answers; their places in that
+    list are the receiver's `source` numbers. `deliver` is called with what one turn of the event
+    loop brought, and never with nothing.
+
+    `failed` is there from `start` on. It is done when nothing will be delivered any more: with the
+    GapFailure when the receiver gave up, with the exception when `deliver` or the receiver raised
+    one, after which the listener is closed.
+    """
+
+    failed: asyncio.Future[GapFailure]
+
+    def __init__(
+        self,
+        settings: FeedSettings,
+        receiver: Reception[Delivered],
+        retransmitters: Sequence[Address],
+        deliver: Callable[[list[Delivered]], None],
+        *,
+        receive: Address | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        self.counters = ListenerCounters()
+        self._settings = settings
+        self._receiver = receiver
+        self._retransmitters = tuple(retransmitters)
+        self._sources: dict[Address, int] = {}
+        self._deliver = deliver
+        self._receive = receive
+        self._faults = faults
+        self._resources = contextlib.ExitStack()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_open = False
+        # A longer datagram is no packet of this feed; cut off here, it fails its checks.
+        self._read_bytes = settings.payload_limit_bytes + 1
+
+    def start(self) -> None:
+        """Open the sockets and begin to receive, on the running event loop.
+
+        Raises OSError when a socket can't be opened, ValueError when unicast lacks an address.
+        """
+        self.failed = asyncio.get_running_loop().create_future()
+        self._retransmitters = tuple(map(resolve, self._retransmitters))
+        self._sources = {address: i for i, address in enumerate(self._retransmitters)}
+        with self._resources:
+            self._answers = self._open(open_unicast(self._own_address()), self._on_answers)
+            self._packets = self._open(
+                open_receiver(self._settings, self._receive), self._on_packets
+            )
+            self._resources = self._resources.pop_all()
+        self._is_open = True
+        self._schedule()
+
+    def close(self) -> None:
+        """Close the sockets and stop the timer; `deliver` may do so, and more than once."""
+        self._is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._resources.close()
+
+    @property
+    def address(self) -> Address:
+        """Where NAKs are sent from and answers have to arrive."""
+        return Address(*self._answers.getsockname())
+
+    def _own_address(self) -> Address:
+        """A free port on the interface that the packets come in on."""
+        host = str(self._settings.interface)
+        if self._settings.transport == "unicast" and self._receive is not None:
+            host = self._receive.host
+        return Address(host, 0)
+
+    def _open(self, opened: socket.socket, on_readable: Callable[[], None]) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        self._resources.callback(opened.close)
+        loop.add_reader(opened, self._run, on_readable)
+        self._resources.callback(loop.remove_reader, opened)
+        return opened
+
+    def _run(self, step: Callable[[], None]) -> None:
+        """Take one step of the event loop; stop for good when it raises."""
+        try:
+            step()
+        except Exception as error:
+            self.close()
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            raise
+        if self._is_open:  # `deliver` may have closed it
+            self._schedule()
+
+    def _on_packets(self) -> None:
+        delivered: list[Delivered] = []
+        now_ns = time.monotonic_ns()
+        for data, _ in drain(self._packets, self._read_bytes):
+            self.counters.packets += 1
+            delivered += self._take(data, now_ns, None)
+        if delivered:
+            self._deliver(delivered)
+
+    def _on_answers(self) -> None:
+        delivered: list[Delivered] = []
+        now_ns = time.monotonic_ns()
+        for data, sender in drain(self._answers, self._read_bytes):
+            source = self._sources.get(sender)
+            if source is None:
+                self.counters.foreign_answers += 1
+            else:
+                self.counters.answers += 1
+                delivered += self._take(data, now_ns, source)
+        if delivered:
+            self._deliver(delivered)
+
+    def _take(self, data: bytes, now_ns: int, source: int | None) -> list[Delivered]:
+        if self._faults is None:
+            return self._receiver.on_datagram(data, now_ns, source)
+        delivered: list[Delivered] = []
+        for arrived in self._faults.apply(data):
+            # Who sent what was held back is forgotten; it then counts as if it came by multicast.
+            sender = source if arrived == data else None
+            delivered += self._receiver.on_datagram(arrived, now_ns, sender)
+        return delivered
+
+    def _on_time(self) -> None:
+        self._timer = None
+        for source, data in self._receiver.on_time(time.monotonic_ns()):
+            try:
+                self._answers.sendto(data, self._retransmitters[source])
+            except OSError:  # a full buffer, or an address that can't be reached: as good as lost
+                self.counters.send_errors += 1
+            else:
+                self.counters.naks += 1
+
+    def _schedule(self) -> None:
+        """Set the timer to when the receiver wants to be called; report that it gave up."""
+        failure = self._receiver.failure
+        if failure is not None and not self.failed.done():
+            self.failed.set_result(failure)
+        deadline_ns = self._receiver.deadline_ns
+        if self._timer is not None:
+            if deadline_ns is not None and self._timer.when() <= deadline_ns / 1e9:
+                return  # it will be early, and then set anew: cheaper than moving it each time
+            self._timer.cancel()
+            self._timer = None
+        if deadline_ns is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(deadline_ns / 1e9, self._run, self._on_time)

@@ -1,0 +1,257 @@
+"""The engine's process on real sockets: commands over TCP, frames over multicast, NAKs, control."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Address
+
+import pytest
+
+from engine.control import ControlError, ask
+from engine.process import EngineProcess
+from engine.settings import EngineSettings, InstrumentSettings
+from feed.codec import Frame, decode_packet
+from feed.datagrams import (
+    Repair,
+    Submission,
+    encode_repair,
+    encode_submission,
+    take_decisions,
+)
+from feed.messages import (
+    NO_CLIENT_ORDER_ID,
+    Capacity,
+    DefineInstrument,
+    EnterOrder,
+    Epoch,
+    LogIn,
+    OrderType,
+    PostOnly,
+    SelfTradePrevention,
+    SetTradingState,
+    ShortSale,
+    Side,
+    TimeInForce,
+    TradingState,
+)
+from feed.multicast import open_receiver, open_unicast
+from feed.schema import RepairKind
+from feed.settings import Address, FeedSettings
+
+LOGIN = 5
+ANY = Address("127.0.0.1", 0)
+ORDER = EnterOrder(
+    1,
+    1,
+    b"ACME    ",
+    Side.BUY,
+    OrderType.LIMIT,
+    TimeInForce.DAY,
+    PostOnly.NO,
+    10,
+    10_000,
+    0,
+    Capacity.AGENCY,
+    NO_CLIENT_ORDER_ID,
+)
+
+
+def free_address(kind: socket.SocketKind = socket.SOCK_STREAM) -> Address:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(ANY)
+        return Address(*probe.getsockname())
+
+
+class Running:
+    """An engine on free ports, and a receiver of its feed."""
+
+    def __init__(self) -> None:
+        group = IPv4Address(f"239.255.{random.randrange(256)}.{random.randrange(1, 255)}")
+        self.feed = FeedSettings(group=group, port=free_address(socket.SOCK_DGRAM).port)
+        self.settings = EngineSettings(
+            commands=free_address(),
+            control=free_address(),
+            repair=free_address(socket.SOCK_DGRAM),
+        )
+        self.receiver = open_receiver(self.feed)
+        self.engine = EngineProcess(
+            self.feed, self.settings, [InstrumentSettings(symbol="ACME", short_sale=False)]
+        )
+
+    async def frames(self, count: int) -> list[Frame]:
+        """The next `count` frames from the feed."""
+        loop = asyncio.get_running_loop()
+        frames: list[Frame] = []
+        while len(frames) < count:
+            frames += decode_packet(await loop.sock_recv(self.receiver, 2048)).frames
+        return frames
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Running]:
+    exchange = Running()
+    try:
+        await exchange.engine.start()
+        async with asyncio.timeout(20):
+            yield exchange
+    finally:
+        await exchange.engine.stop()
+        exchange.receiver.close()
+
+
+def run(scenario: Callable[[Running], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with running() as exchange:
+            await scenario(exchange)
+
+    asyncio.run(main())
+
+
+def test_commands_over_tcp_become_frames_on_the_feed_and_are_decided() -> None:
+    async def scenario(exchange: Running) -> None:
+        reader, writer = await asyncio.open_connection(*exchange.settings.commands)
+        login = LogIn(1, LOGIN, SelfTradePrevention.OFF)
+        writer.write(encode_submission(Submission(LOGIN, login)))
+        writer.write(encode_submission(Submission(LOGIN, ORDER)) * 2)  # the second is a repeat
+        frames = await exchange.frames(4)
+        assert [frame.message() for frame in frames] == [
+            Epoch(1),
+            DefineInstrument(b"ACME    ", 100, 1, ShortSale.FORBIDDEN),
+            login,
+            ORDER,
+        ]
+        assert [frame.sequence for frame in frames] == [1, 2, 3, 4]
+        decisions = []
+        while not decisions or decisions[-1].submission < 3:
+            decisions += take_decisions(bytearray(await reader.readexactly(16)))
+        assert decisions[-1] == (3, 4)
+        writer.close()
+        await writer.wait_closed()
+
+    run(scenario)
+
+
+def test_bytes_that_are_no_submission_close_that_connection_and_no_other() -> None:
+    async def scenario(exchange: Running) -> None:
+        good_reader, good = await asyncio.open_connection(*exchange.settings.commands)
+        bad_reader, bad = await asyncio.open_connection(*exchange.settings.commands)
+        bad.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await bad_reader.read() == b""
+        good.write(encode_submission(Submission(9, LogIn(1, 9, SelfTradePrevention.OFF))))
+        assert len(await good_reader.readexactly(16)) == 16
+        assert exchange.engine.bad_submissions == 1
+        assert exchange.engine.primary.last_sequence == 3
+        for writer in (good, bad):
+            writer.close()
+            await writer.wait_closed()
+
+    run(scenario)
+
+
+def test_nak_is_answered_and_garbage_on_the_nak_port_is_not() -> None:
+    async def scenario(exchange: Running) -> None:
+        sent = await exchange.frames(2)
+        loop = asyncio.get_running_loop()
+        with open_unicast(ANY) as asker:
+            for data in (b"", b"\x00" * 40, b"LR" + b"\xff" * 28):
+                await loop.sock_sendto(asker, data, exchange.settings.repair)
+            nak = encode_repair(Repair(RepairKind.NAK, exchange.feed.shard, 1, 1, 2))
+            await loop.sock_sendto(asker, nak, exchange.settings.repair)
+            assert list(decode_packet(await loop.sock_recv(asker, 2048)).frames) == sent
+
+    run(scenario)
+
+
+def test_operator_sees_the_status_and_halts_and_resumes() -> None:
+    async def scenario(exchange: Running) -> None:
+        control = exchange.settings.control
+        await exchange.frames(2)
+        before = await ask(control, {"request": "status"})
+        assert (before["sequence"], before["epoch"], before["live_orders"]) == (2, 1, 0)
+        halted = await ask(control, {"request": "halt", "symbol": "ACME"})
+        assert halted == {"symbol": "ACME", "state": "HALTED", "sequence": 3}
+        resumed = await ask(control, {"request": "resume", "symbol": "ACME"})
+        assert resumed == {"symbol": "ACME", "state": "TRADING", "sequence": 4}
+        assert [frame.message() for frame in await exchange.frames(2)] == [
+            SetTradingState(b"ACME    ", TradingState.HALTED),
+            SetTradingState(b"ACME    ", TradingState.TRADING),
+        ]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "complaint"),
+    [
+        ({"request": "halt", "symbol": "NOPE"}, "NOPE is not listed here"),
+        ({"request": "halt", "symbol": "much too long"}, "longer than 8"),
+        ({"request": "fly"}, "known requests"),
+        ({"request": "halt", "symbol": 7}, "known requests"),
+        ({}, "known requests"),
+    ],
+)
+def test_operator_is_told_what_is_wrong_with_a_request(
+    request_line: dict[str, object], complaint: str
+) -> None:
+    async def scenario(exchange: Running) -> None:
+        with pytest.raises(ControlError, match=complaint):
+            await ask(exchange.settings.control, request_line)
+        assert exchange.engine.primary.last_sequence == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"[1]\n", b"\xff\xfe\n", b"[" * 60_000 + b"\n"])
+def test_garbage_on_the_control_port_is_refused(line: bytes) -> None:
+    async def scenario(exchange: Running) -> None:
+        reader, writer = await asyncio.open_connection(*exchange.settings.control)
+        writer.write(line)
+        assert b"error" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    run(scenario)
+
+
+def test_endless_line_on_the_control_port_ends_that_connection() -> None:
+    async def scenario(exchange: Running) -> None:
+        reader, writer = await asyncio.open_connection(*exchange.settings.control)
+        writer.write(b"x" * 200_000)
+        with suppress(ConnectionResetError):  # what was not read makes the end a reset
+            assert await reader.read() == b""
+        writer.close()
+        assert (await ask(exchange.settings.control, {"request": "status"}))["sequence"] == 2
+
+    run(scenario)
+
+
+def test_asking_where_no_engine_is_says_so() -> None:
+    with pytest.raises(ControlError, match="no answer from an engine"):
+        asyncio.run(ask(free_address(), {"request": "status"}))
+
+
+def test_idle_engine_keeps_sending_heartbeats() -> None:
+    async def scenario(exchange: Running) -> None:
+        await exchange.frames(2)
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            header, frames = decode_packet(await loop.sock_recv(exchange.receiver, 2048))
+            assert (header.first_sequence, frames) == (3, ())
+
+    run(scenario)
+
+
+def test_taken_address_is_an_error_and_leaves_nothing_open() -> None:
+    async def main() -> None:
+        exchange = Running()
+        with socket.socket() as taken:
+            taken.bind(exchange.settings.control)
+            taken.listen()
+            with pytest.raises(OSError, match="address already in use"):
+                await exchange.engine.start()
+            await exchange.engine.stop()
+        exchange.receiver.close()
+
+    asyncio.run(main())
