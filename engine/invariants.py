@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from engine.book import Instrument, Ladder
 from engine.orders import Order
+from feed.messages import OrderType, Side, TimeInForce
 
 if TYPE_CHECKING:
     from engine.market import Market
 
+_STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
+_LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 _INSTRUMENT = struct.Struct(">c8sQQBBQ")
 _ORDER = struct.Struct(">cQIIBBBBBQQQQQQ")
 _CLIENT = struct.Struct(">cIQIB")
@@ -31,7 +34,7 @@ def check(market: "Market") -> None:
         order.number: order
         for number, client in market.clients.items()
         for user_ref_num, order in client.orders.items()
-        if order.client == number and order.user_ref_num == user_ref_num
+        if order.client == number and order.user_ref_num == user_ref_num and order.owner is client
     }
     assert owned == market.orders, "the clients' orders and the books differ"
     assert sum(len(client.orders) for client in market.clients.values()) == len(owned), (
@@ -50,6 +53,8 @@ def _check_instrument(instrument: Instrument) -> None:
                 assert order.is_buy == is_buy, "order on the wrong side"
                 assert order.price == level.price, "order at a wrong price"
                 assert not order.stop_price, "a waiting stop in the book"
+                assert order.order_type == OrderType.LIMIT, "an order without a limit rests"
+                assert order.time_in_force == TimeInForce.DAY, "an order rests that may not"
     for ladder, is_buy in ((instrument.buy_stops, True), (instrument.sell_stops, False)):
         for level in ladder:
             last = instrument.last_price
@@ -58,6 +63,7 @@ def _check_instrument(instrument: Instrument) -> None:
             for order in level.orders.values():
                 assert order.is_buy == is_buy, "stop on the wrong side"
                 assert order.stop_price == level.price, "stop misplaced"
+                assert order.order_type in _STOP_TYPES, "an order waits that is no stop order"
 
 
 def _check_ladder(ladder: Ladder) -> None:
@@ -71,6 +77,8 @@ def _check_ladder(ladder: Ladder) -> None:
             assert order.number == number, "order under a wrong number"
             assert order.level is level, "order does not know its level"
             assert order.ladder is ladder, "order does not know its ladder"
+            assert order.is_buy == (order.side == Side.BUY), "order forgot its side"
+            assert order.has_limit == (order.order_type in _LIMIT_TYPES), "order forgot its limit"
             assert order.leaves > 0, "an order with nothing left still stands"
             assert order.leaves + order.executed + order.canceled == order.quantity, (
                 "open, executed and canceled don't add up to what was asked for"

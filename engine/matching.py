@@ -52,6 +52,7 @@ class Matcher:
 
     def end(self, order: Order) -> None:
         """Forget an order with nothing left."""
+        assert order.executed + order.canceled == order.quantity, "quantity was lost or made"
         del self._orders[order.number]
         del order.owner.orders[order.user_ref_num]
 

@@ -160,10 +160,13 @@ def encode_frame(message: Message, sequence: int, time_ns: int, *, end: bool) ->
 def encode_group(group: Sequence[Message], first_sequence: int, time_ns: int) -> list[bytes]:
     """The frames of one group: a command and the events that it caused, the last END-marked."""
     last = first_sequence + len(group) - 1
-    return [
-        encode_frame(message, sequence, time_ns, end=sequence == last)
-        for sequence, message in enumerate(group, first_sequence)
-    ]
+    frames = []
+    for sequence, message in enumerate(group, first_sequence):
+        # encode_frame, spelled out: this is where an engine spends a third of its time.
+        prefix, prefix_checksum, pack = (_LAST if sequence == last else _INNER)[type(message)]
+        rest = pack(sequence, time_ns, *message)
+        frames.append(prefix + _pack_checksum(crc32c(rest, prefix_checksum)) + rest)
+    return frames
 
 
 def decode_frame(data: bytes, offset: int = 0) -> Frame:

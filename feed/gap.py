@@ -36,17 +36,18 @@ class RepairPolicy:
     refusal_wait_ns: int = 5 * _MILLISECOND_NS
     # Where the doubling ends: a retransmitter that comes back is noticed within this time.
     wait_limit_ns: int = 100 * _MILLISECOND_NS
-    # What all retransmitters say for so long that they lack, nobody has.
-    give_up_missing_after_ns: int = 1 * _SECOND_NS
+    # What all retransmitters say for so long that they lack, nobody has; until then, one that was
+    # restarted may be catching up.
+    give_up_missing_after_ns: int = 5 * _SECOND_NS
     # Silence may also be a rate limit or a restart, so it is borne for longer.
     give_up_silent_after_ns: int = 10 * _SECOND_NS
     # Of one NAK: about thirty packets, so that one answer fills a quarter of the window.
     request_limit_frames: int = 512
-    # Of all NAKs under way: their answers fit into a socket's default receive buffer.
+    # Of all NAKs under way: their answers, some 170 kB, fit into the socket's receive buffer.
     window_frames: int = 2048
     # Of all NAKs under way: bounds the work of each call when single frames are missing.
     window_parts: int = 64
-    # Frames held because they came early, or are not committed: some 20 MB.
+    # Frames held because they came early, or are not committed: some 25 MB.
     held_limit_frames: int = 65_536
     # Frames of one group: twice as many as a market has live orders, all canceled at once.
     group_limit_frames: int = 8_388_608
@@ -244,6 +245,7 @@ class Gaps:
             part.refusals[source] = _Refusal(min(times + 1, _DOUBLINGS_LIMIT), now_ns + wait_ns)
             if part.source == source:
                 part.ask_at_ns = now_ns
+                part.wait_ns = self._policy.answer_wait_ns
 
     def truncate(self, last: int) -> None:
         """Nothing later than `last` is missing any more: a new epoch may have it otherwise."""
@@ -309,12 +311,17 @@ class Gaps:
             index += 1
 
     def _choose(self, part: _Part, now_ns: int) -> int | None:
-        """Whom to ask for a part that is due. None when all have refused it a moment ago, or when
-        it is time to give up, which sets `failure`."""
+        """Whom to ask for a part that is due.
+
+        None when all have refused it a moment ago, or when it is time to give up, which sets
+        `failure`.
+        """
         if part.source is None:
             self._begin(part, now_ns)
         elif part.start == self._start and self._ordinary_count:
             self._start = (self._start + 1) % self._ordinary_count
+        # Time in which nobody called, or earlier parts took up the window, was not spent waiting.
+        part.progress_ns += now_ns - part.ask_at_ns
         source = self._next_source(part, now_ns)
         limit_ns = (
             self._policy.give_up_missing_after_ns
@@ -339,7 +346,7 @@ class Gaps:
             rest = part.split(part.first + self._policy.request_limit_frames - 1)
             self._parts.insert(self._index(part.first) + 1, rest)
         part.start = self._start
-        part.progress_ns = now_ns
+        part.progress_ns = part.ask_at_ns
 
     def _next_source(self, part: _Part, now_ns: int) -> int | None:
         """The next retransmitter in turn that has not refused the part a moment ago, if any.

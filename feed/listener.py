@@ -14,10 +14,14 @@ from typing import Generic, Protocol, TypeVar
 
 from feed.faults import Faults
 from feed.gap import GapFailure, Nak
-from feed.multicast import drain, open_receiver, open_unicast, resolve
+from feed.multicast import DATAGRAMS_PER_WAKE_UP, drain, open_receiver, open_unicast, resolve
 from feed.settings import Address, FeedSettings
 
 Delivered = TypeVar("Delivered")
+
+# What is due is put off for so many turns while datagrams wait to be read. These are more full
+# packets than the default receive buffer holds: what had arrived when it became due has been read.
+TURNS_BEFORE_NAKS = 64
 
 
 class Reception(Protocol[Delivered]):
@@ -81,6 +85,7 @@ class Listener(Generic[Delivered]):
         self._faults = faults
         self._resources = contextlib.ExitStack()
         self._timer: asyncio.TimerHandle | None = None
+        self._turns_behind = 0
         self._is_open = False
         # A longer datagram is no packet of this feed; cut off here, it fails its checks.
         self._read_bytes = settings.payload_limit_bytes + 1
@@ -88,11 +93,16 @@ class Listener(Generic[Delivered]):
     def start(self) -> None:
         """Open the sockets and begin to receive, on the running event loop.
 
-        Raises OSError when a socket can't be opened, ValueError when unicast lacks an address.
+        Raises OSError when a socket can't be opened; ValueError when unicast lacks an address, or
+        one retransmitter is listed twice.
         """
         self.failed = asyncio.get_running_loop().create_future()
         self._retransmitters = tuple(map(resolve, self._retransmitters))
         self._sources = {address: i for i, address in enumerate(self._retransmitters)}
+        if len(self._sources) != len(self._retransmitters):
+            raise ValueError(
+                "one retransmitter is listed twice; its answers could not be told apart"
+            )
         with self._resources:
             self._answers = self._open(open_unicast(self._own_address()), self._on_answers)
             self._packets = self._open(
@@ -122,14 +132,14 @@ class Listener(Generic[Delivered]):
             host = self._receive.host
         return Address(host, 0)
 
-    def _open(self, opened: socket.socket, on_readable: Callable[[], None]) -> socket.socket:
+    def _open(self, opened: socket.socket, on_readable: Callable[[], object]) -> socket.socket:
         loop = asyncio.get_running_loop()
         self._resources.callback(opened.close)
         loop.add_reader(opened, self._run, on_readable)
         self._resources.callback(loop.remove_reader, opened)
         return opened
 
-    def _run(self, step: Callable[[], None]) -> None:
+    def _run(self, step: Callable[[], object]) -> None:
         """Take one step of the event loop; stop for good when it raises."""
         try:
             step()
@@ -141,27 +151,36 @@ class Listener(Generic[Delivered]):
         if self._is_open:  # `deliver` may have closed it
             self._schedule()
 
-    def _on_packets(self) -> None:
+    def _on_packets(self) -> bool:
+        """Take what waits at the group; whether more may wait there."""
         delivered: list[Delivered] = []
         now_ns = time.monotonic_ns()
+        taken = 0
         for data, _ in drain(self._packets, self._read_bytes):
-            self.counters.packets += 1
+            taken += 1
             delivered += self._take(data, now_ns, None)
+        self.counters.packets += taken
         if delivered:
             self._deliver(delivered)
+        return taken == DATAGRAMS_PER_WAKE_UP
 
-    def _on_answers(self) -> None:
+    def _on_answers(self) -> bool:
+        """Take what waits on the listener's own socket; whether more may wait there."""
         delivered: list[Delivered] = []
         now_ns = time.monotonic_ns()
+        taken = foreign = 0
         for data, sender in drain(self._answers, self._read_bytes):
+            taken += 1
             source = self._sources.get(sender)
             if source is None:
-                self.counters.foreign_answers += 1
+                foreign += 1
             else:
-                self.counters.answers += 1
                 delivered += self._take(data, now_ns, source)
+        self.counters.answers += taken - foreign
+        self.counters.foreign_answers += foreign
         if delivered:
             self._deliver(delivered)
+        return taken == DATAGRAMS_PER_WAKE_UP
 
     def _take(self, data: bytes, now_ns: int, source: int | None) -> list[Delivered]:
         if self._faults is None:
@@ -174,7 +193,18 @@ class Listener(Generic[Delivered]):
         return delivered
 
     def _on_time(self) -> None:
+        """Send the NAKs that are due, once it is sure that what they ask for does not wait here.
+
+        Who is behind in reading would else ask for the very frames that it has yet to read.
+        """
         self._timer = None
+        more = any([self._is_open and take() for take in (self._on_packets, self._on_answers)])
+        if not self._is_open:
+            return
+        if more and self._turns_behind < TURNS_BEFORE_NAKS:
+            self._turns_behind += 1
+            return  # the deadline has passed, so the next turn comes back here
+        self._turns_behind = 0
         for source, data in self._receiver.on_time(time.monotonic_ns()):
             try:
                 self._answers.sendto(data, self._retransmitters[source])
@@ -189,6 +219,8 @@ class Listener(Generic[Delivered]):
         if failure is not None and not self.failed.done():
             self.failed.set_result(failure)
         deadline_ns = self._receiver.deadline_ns
+        if self._turns_behind and (deadline_ns is None or deadline_ns > time.monotonic_ns()):
+            self._turns_behind = 0  # what was due has been read meanwhile
         if self._timer is not None:
             if deadline_ns is not None and self._timer.when() <= deadline_ns / 1e9:
                 return  # it will be early, and then set anew: cheaper than moving it each time

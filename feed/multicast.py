@@ -29,7 +29,7 @@ def resolve(address: Address) -> Address:
     """
     try:
         found = socket.getaddrinfo(address.host, address.port, socket.AF_INET, socket.SOCK_DGRAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can't be a host's name
         raise OSError(f"{address} has no IPv4 address: {error}") from error
     host, port = found[0][4][:2]
     return Address(str(host), int(port))

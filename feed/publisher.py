@@ -8,29 +8,17 @@ from feed.codec import (
     LONGEST_FRAME_BYTES,
     PACKET_HEADER_BYTES,
     PacketHeader,
+    decode_frame,
     encode_packet,
 )
-from feed.schema import FRAME_HEADER
 
 _MILLISECOND_NS = 1_000_000
 PAYLOAD_MINIMUM_BYTES = PACKET_HEADER_BYTES + LONGEST_FRAME_BYTES
 
 
-def _sequence_offset() -> int:
-    offset = 0
-    for declared in FRAME_HEADER.subcons:
-        if declared.name == "sequence":
-            return offset
-        offset += declared.sizeof()
-    raise LookupError("a frame's header has no sequence")
-
-
-_SEQUENCE = slice(_sequence_offset(), _sequence_offset() + 8)
-
-
 @dataclass(frozen=True, slots=True)
 class HeartbeatPolicy:
-    """How close heartbeats follow data and each other: PGM's ambient SPMs (RFC 3208, 5.1.4).
+    """How close heartbeats follow data and each other: PGM's heartbeat SPMs (RFC 3208, 5.1.5).
 
     The first comes soon, so that the loss of a last frame shows at once; each wait is twice the
     one before, up to a limit at which an idle feed still shows that its primary is alive.
@@ -99,11 +87,14 @@ class Publisher:
         if not frames:
             return []
         last = self.next_sequence + len(frames) - 1
-        if (_sequence(frames[0]), _sequence(frames[-1])) != (self.next_sequence, last):
+        ends = decode_frame(frames[0]).sequence, decode_frame(frames[-1]).sequence
+        if ends != (self.next_sequence, last):
             raise ValueError(f"the frames do not continue the list at {self.next_sequence}")
         packets = []
         for chunk in chunks(frames, self._payload_limit_bytes):
-            packets.append(encode_packet(self._header(0, committed_sequence), chunk))
+            # Not a word of frames in the next packet: they would look lost until it comes.
+            committed = min(committed_sequence, self.next_sequence + len(chunk) - 1)
+            packets.append(encode_packet(self._header(0, committed), chunk))
             self.next_sequence += len(chunk)
         self._told(committed_sequence, now_ns)
         return packets
@@ -127,7 +118,3 @@ class Publisher:
         self._committed_sequence = committed_sequence
         self._wait_ns = self._policy.first_ns
         self.deadline_ns = now_ns + self._wait_ns
-
-
-def _sequence(frame: bytes) -> int:
-    return int.from_bytes(frame[_SEQUENCE], "big")

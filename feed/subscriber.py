@@ -79,6 +79,8 @@ class Subscriber:
         """The sequence number of the next group to be delivered; 0 before a live start."""
         if self._unfinished:
             return self._unfinished[0].sequence
+        if self._failure is not None:
+            return self._failure.first_sequence
         return self.receiver.next_sequence
 
     @property
@@ -121,7 +123,8 @@ class Subscriber:
         for sequence, frame in enumerate(self._unfinished, self.next_sequence):
             assert frame.sequence == sequence
             assert not frame.is_end
-        assert self.receiver.next_sequence == self.next_sequence + len(self._unfinished)
+        if self._failure is None:
+            assert self.receiver.next_sequence == self.next_sequence + len(self._unfinished)
 
     def _grouped(self, frames: Sequence[Frame]) -> list[Group]:
         groups: list[Group] = []

@@ -14,6 +14,7 @@ from engine.process import EngineProcess
 from engine.settings import EngineSettings, InstrumentSettings
 from feed.codec import Frame, decode_packet
 from feed.datagrams import (
+    Decision,
     Repair,
     Submission,
     encode_repair,
@@ -123,7 +124,7 @@ def test_commands_over_tcp_become_frames_on_the_feed_and_are_decided() -> None:
             ORDER,
         ]
         assert [frame.sequence for frame in frames] == [1, 2, 3, 4]
-        decisions = []
+        decisions: list[Decision] = []
         while not decisions or decisions[-1].submission < 3:
             decisions += take_decisions(bytearray(await reader.readexactly(16)))
         assert decisions[-1] == (3, 4)

@@ -1,0 +1,69 @@
+"""The declarations in feed.schema: complete, flat, and the same as the Python messages."""
+
+import construct as cs
+import pytest
+
+from feed.codec import COMMAND_TYPES, FRAME_TYPES, LONGEST_FRAME_BYTES, MESSAGE_TYPES
+from feed.messages import Command, Event
+from feed.schema import (
+    BODIES,
+    DECISION,
+    FRAME_HEADER,
+    PACKET_HEADER,
+    REPAIR,
+    SUBMISSION_HEADER,
+    FrameType,
+    field_names,
+    struct_format,
+)
+from feed.settings import FeedSettings
+
+
+def test_every_frame_type_has_one_body_and_one_message_type() -> None:
+    assert list(BODIES) == list(FrameType)
+    assert list(MESSAGE_TYPES) == list(FrameType)
+    assert len(set(MESSAGE_TYPES.values())) == len(FrameType)
+    assert {kind: FRAME_TYPES[kind] for kind in MESSAGE_TYPES.values()} == FRAME_TYPES
+
+
+def test_commands_and_events_are_all_the_messages() -> None:
+    commands = {MESSAGE_TYPES[frame_type] for frame_type in COMMAND_TYPES}
+    events = set(MESSAGE_TYPES.values()) - commands
+    assert commands == set(Command.__args__)
+    assert events == set(Event.__args__)
+
+
+@pytest.mark.parametrize("frame_type", FrameType, ids=lambda frame_type: frame_type.name)
+def test_a_body_names_the_fields_of_its_message_in_their_order(frame_type: FrameType) -> None:
+    assert field_names(BODIES[frame_type]) == MESSAGE_TYPES[frame_type]._fields
+
+
+def test_sizes_and_formats_are_the_ones_that_receivers_rely_on() -> None:
+    formats = {
+        name: (struct_format(declaration), declaration.sizeof())
+        for name, declaration in {
+            "packet": PACKET_HEADER,
+            "frame": FRAME_HEADER,
+            "repair": REPAIR,
+            "submission": SUBMISSION_HEADER,
+            "decision": DECISION,
+        }.items()
+    }
+    assert formats == {
+        "packet": ("2sBBHHLLQQ", 32),
+        "frame": ("HBBLQQ", 24),
+        "repair": ("2sBBHLLQQ", 30),
+        "submission": ("HBQ", 11),
+        "decision": ("QQ", 16),
+    }
+
+
+def test_the_longest_frame_fits_the_smallest_packet_that_may_be_configured() -> None:
+    limit = FeedSettings.model_fields["payload_limit_bytes"].metadata[0].ge
+    assert limit == 256
+    assert PACKET_HEADER.sizeof() + LONGEST_FRAME_BYTES <= limit
+
+
+def test_a_field_of_changing_size_has_no_struct_format() -> None:
+    with pytest.raises(TypeError, match="fixed size"):
+        struct_format(cs.Struct("text" / cs.GreedyBytes))
