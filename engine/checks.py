@@ -50,19 +50,17 @@ def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectRe
         return RejectReason.HALTED
     if command.side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
         return RejectReason.SHORT_SALE_FORBIDDEN
-    return (
-        _refuse_quantity(instrument, command.quantity)
-        or _refuse_prices(
-            instrument, command, command.order_type, has_stop=command.order_type in _WITH_STOP
-        )
-        or _refuse_post_only(
-            instrument,
-            is_buy=command.side == _BUY,
-            post_only=command.post_only,
-            price=command.price,
-            is_plain=command.order_type == _LIMIT and command.time_in_force == _DAY,
-        )
+    reason = _refuse_terms(
+        instrument,
+        command,
+        0,
+        command.order_type in _WITH_LIMIT,
+        command.order_type in _WITH_STOP,
     )
+    if reason is None and command.post_only == _POST_ONLY_YES:
+        is_plain = command.order_type == _LIMIT and command.time_in_force == _DAY
+        return _refuse_post_only(instrument, command.side == _BUY, command.price, is_plain)
+    return reason
 
 
 def refuse_replace(
@@ -73,44 +71,38 @@ def refuse_replace(
         return RejectReason.INVALID_TIME_IN_FORCE
     if instrument.is_halted:
         return RejectReason.HALTED
-    reason = _refuse_quantity(instrument, command.quantity)
-    if reason is None and command.quantity <= order.executed:
-        reason = RejectReason.QUANTITY_ALREADY_EXECUTED
     sets_stop = order.stop_price != 0 and command.stop_price != 0
-    return (
-        reason
-        or _refuse_prices(instrument, command, order.order_type, has_stop=sets_stop)
-        or _refuse_post_only(
-            instrument,
-            is_buy=order.is_buy,
-            post_only=order.post_only,
-            price=command.price,
-            is_plain=command.time_in_force == _DAY,
-        )
-    )
+    reason = _refuse_terms(instrument, command, order.executed, order.has_limit, sets_stop)
+    if reason is None and order.post_only == _POST_ONLY_YES:
+        is_plain = command.time_in_force == _DAY
+        return _refuse_post_only(instrument, order.is_buy, command.price, is_plain)
+    return reason
 
 
-def _refuse_quantity(instrument: Instrument, quantity: int) -> RejectReason | None:
+def _refuse_terms(
+    instrument: Instrument,
+    command: EnterOrder | ReplaceOrder,
+    executed: int,
+    has_limit: bool,
+    has_stop: bool,
+) -> RejectReason | None:
+    """Why the quantity or a price won't do; `has_limit` and `has_stop`: which prices there are."""
+    quantity = command.quantity
     if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
         return RejectReason.INVALID_QUANTITY
-    return None
-
-
-def _refuse_prices(
-    instrument: Instrument, command: EnterOrder | ReplaceOrder, order_type: int, *, has_stop: bool
-) -> RejectReason | None:
-    if not _is_price(instrument, command.price, is_expected=order_type in _WITH_LIMIT):
+    if quantity <= executed:
+        return RejectReason.QUANTITY_ALREADY_EXECUTED
+    if not _is_price(instrument, command.price) if has_limit else command.price:
         return RejectReason.INVALID_PRICE
-    if not _is_price(instrument, command.stop_price, is_expected=has_stop):
+    if not _is_price(instrument, command.stop_price) if has_stop else command.stop_price:
         return RejectReason.INVALID_STOP_PRICE
     return None
 
 
 def _refuse_post_only(
-    instrument: Instrument, *, is_buy: bool, post_only: int, price: int, is_plain: bool
+    instrument: Instrument, is_buy: bool, price: int, is_plain: bool
 ) -> RejectReason | None:
-    if post_only != _POST_ONLY_YES:
-        return None
+    """Why an order may not be post-only; `is_plain`: it is a limit order for the day."""
     if not is_plain:
         return RejectReason.POST_ONLY_COMBINATION
     opposite = instrument.asks if is_buy else instrument.bids
@@ -119,7 +111,5 @@ def _refuse_post_only(
     return None
 
 
-def _is_price(instrument: Instrument, price: int, *, is_expected: bool) -> bool:
-    if not is_expected:
-        return price == 0
+def _is_price(instrument: Instrument, price: int) -> bool:
     return 0 < price <= MAX_PRICE and price % instrument.tick_size == 0

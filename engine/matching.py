@@ -95,7 +95,7 @@ class Matcher:
             if maker.owner is order.owner and mode != _STP_OFF:
                 self._prevent_self_trade(opposite, order, maker, events)
                 continue
-            quantity = min(order.leaves, maker.leaves)
+            quantity = order.leaves if order.leaves < maker.leaves else maker.leaves
             events.append(
                 Trade(
                     instrument.symbol,

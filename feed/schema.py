@@ -35,8 +35,8 @@ class PacketFlag(IntFlag):
 class FrameFlag(IntFlag):
     """A frame's place in its group; an order that just rests is both."""
 
-    COMMAND = 1
-    END = 2
+    COMMAND = 1  # the first of its group
+    END = 2  # the last of its group
 
 
 class RepairKind(IntEnum):

@@ -129,12 +129,3 @@ def test_first_heartbeat_is_due_at_once() -> None:
 def test_heartbeat_policy_that_could_not_work_is_refused(policy: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="wait"):
         HeartbeatPolicy(*policy)
-
-
-def test_packet_does_not_speak_of_frames_in_the_next_one() -> None:
-    to = publisher()
-    packets = [decode_packet(data) for data in to.publish(FRAMES, len(FRAMES), 0)]
-    assert len(packets) > 1
-    assert [p.header.committed_sequence for p in packets] == [
-        p.frames[-1].sequence for p in packets
-    ]

@@ -1,0 +1,315 @@
+"""A client's side of its session: the log-in, the numbered stream, commands and their resends.
+
+Sans-I/O, over any number of connections, one after the other: bytes and times (monotonic) in, bytes
+and events out. On each connection it
+
+1. logs in from the number after the last event that it has given out,
+2. asks which user_ref_num comes next: what is below is in the list, what is above never will be,
+   because a log-in voids what an earlier one had under way,
+3. sends again what is not in the list, and from then on what is entered.
+
+    OFFLINE -- connected --> LOGGING_IN -- accepted --> QUERYING -- answered --> OPEN
+       \\_________________________ disconnected _________________________________/
+"""
+
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from gateway import ouch, soup
+from gateway.client_errors import (
+    LinkFault,
+    LoginRejected,
+    ProtocolError,
+    SessionEnded,
+    UserRefNumsSpent,
+)
+from gateway.client_policy import ClientPolicy
+from gateway.closing import ClosingReason
+from gateway.events import UNNUMBERED, Event, Rejected, to_event
+from gateway.ouch_codec import OuchError, decode_outbound, encode
+from gateway.rejects import GatewayReject
+from gateway.soup import (
+    ClientHeartbeat,
+    Debug,
+    EndOfSession,
+    LoginAccepted,
+    LoginRejectReason,
+    LoginRequest,
+    LogoutRequest,
+    PacketReader,
+    SequencedData,
+    ServerHeartbeat,
+    ServerPacket,
+    SoupError,
+    UnsequencedData,
+    server_packets,
+)
+from gateway.translate import LARGEST_USER_REF_NUM
+from gateway.unanswered import Unanswered
+
+# A log-in refused for one of these was wrong in itself; what else there is passes.
+_LASTING_REASONS = (
+    ClosingReason.UNKNOWN_SESSION,
+    ClosingReason.SEQUENCE_TOO_HIGH,
+    ClosingReason.SEQUENCE_DROPPED,
+)
+
+
+class Phase(Enum):
+    """How far the connection is."""
+
+    OFFLINE = auto()
+    LOGGING_IN = auto()
+    QUERYING = auto()  # logged in; the next user_ref_num is not known yet
+    OPEN = auto()
+
+
+class ClientSession:
+    """One client's stream and commands.
+
+    `next_sequence` is the first event to ask for: 1 for all of the day, 0 for those to come.
+    Raises ValueError when a name does not fit its field.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        secret: str,
+        *,
+        session: str = "",
+        next_sequence: int = 1,
+        policy: ClientPolicy | None = None,
+    ) -> None:
+        LoginRequest(user, secret, session, next_sequence).encode()
+        self.phase = Phase.OFFLINE
+        self.next_sequence = next_sequence
+        self.last_user_ref_num = 0
+        self.farewell = ""  # the last that the exchange said in words on this connection
+        self.unanswered = Unanswered()
+        self._user = user
+        self._secret = secret
+        self._session = session
+        self.has_logged_in = False  # from then on it is bound to that session
+        self.knows_its_numbers = False  # which user_ref_num comes next
+        self._policy = policy or ClientPolicy()
+        self._reader: PacketReader[ServerPacket] = server_packets()
+        self._output = bytearray()
+        self._incoming_sequence = 0  # of the next sequenced data on this connection
+        self._log_ins_in_doubt = 0  # earlier ones whose outcome was never told
+        self._phase_since_ns = 0
+        self._heard_at_ns = 0
+        self._sent_at_ns = 0
+
+    def connected(self, now_ns: int) -> None:
+        """A new connection is there: begins to log in on it."""
+        self._enter_phase(Phase.LOGGING_IN, now_ns)
+        self._heard_at_ns = self._sent_at_ns = now_ns
+        self._reader = server_packets()
+        self.farewell = ""
+        self._log_ins_in_doubt += 1
+        request = LoginRequest(self._user, self._secret, self._session, self.next_sequence)
+        self._output[:] = request.encode()
+
+    def disconnected(self) -> None:
+        """The connection is gone; what was not answered waits for the next one."""
+        self.phase = Phase.OFFLINE
+        self._output.clear()
+
+    def receive(self, data: bytes, now_ns: int) -> Iterator[Event]:
+        """The events in what the connection brought, to be drawn to the end.
+
+        After them raises LinkFault when the connection is to be dropped and another one tried, or
+        a ClientError when that would not help.
+        """
+        self._heard_at_ns = now_ns
+        try:
+            for packet in self._reader.take(data):
+                yield from self._on_packet(packet, now_ns)
+        except SoupError as error:
+            raise LinkFault(f"the gateway sent what is not SoupBinTCP: {error}") from error
+
+    def on_time(self, now_ns: int, *, is_reading: bool = True) -> None:
+        """Sends a heartbeat when it is due; raises LinkFault when the link is dead.
+
+        While the connection is not being read, silence says nothing about the other end.
+        """
+        if self.phase is Phase.OFFLINE:
+            return
+        if not is_reading:
+            self._heard_at_ns = self._phase_since_ns = now_ns
+        if now_ns - self._heard_at_ns >= self._policy.dead_link_ns:
+            raise LinkFault("nothing was heard from the gateway for too long")
+        if self.phase is not Phase.OPEN and now_ns >= self._log_in_deadline_ns:
+            raise LinkFault("the gateway did not answer the log-in in time")
+        if self.phase is not Phase.LOGGING_IN and now_ns >= self._heartbeat_deadline_ns:
+            self._output += ClientHeartbeat().encode()
+
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether the gateway has accepted the log-in on this connection."""
+        return self.phase in (Phase.QUERYING, Phase.OPEN)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `on_time` has something to do next; None while offline."""
+        dead_at_ns = self._heard_at_ns + self._policy.dead_link_ns
+        match self.phase:
+            case Phase.OFFLINE:
+                return None
+            case Phase.LOGGING_IN:
+                return min(self._log_in_deadline_ns, dead_at_ns)
+            case Phase.QUERYING:
+                return min(self._log_in_deadline_ns, self._heartbeat_deadline_ns, dead_at_ns)
+            case Phase.OPEN:
+                return min(self._heartbeat_deadline_ns, dead_at_ns)
+
+    def take_output(self, now_ns: int) -> bytes:
+        """The bytes to send now."""
+        data = bytes(self._output)
+        if data:
+            self._output.clear()
+            self._sent_at_ns = now_ns
+        return data
+
+    def next_user_ref_num(self) -> int:
+        """The number for the next command; raises UserRefNumsSpent after the largest."""
+        if self.last_user_ref_num >= LARGEST_USER_REF_NUM:
+            raise UserRefNumsSpent("every user_ref_num has been used; only cancels are left")
+        return self.last_user_ref_num + 1
+
+    def submit(self, message: ouch.EnterOrder | ouch.ReplaceOrder | ouch.MassCancel) -> None:
+        """Sends a command with a new user_ref_num, now or after the next log-in."""
+        assert message.user_ref_num > self.last_user_ref_num
+        payload = encode(message)
+        self.last_user_ref_num = message.user_ref_num
+        self.unanswered.add(message.user_ref_num, payload)
+        self._send(payload)
+
+    def submit_cancel(self, message: ouch.CancelOrder) -> None:
+        """Sends a cancel of an order, now or after the next log-in."""
+        self.unanswered.add_cancel(message)
+        self._send(encode(message))
+
+    def log_out(self) -> None:
+        """Says goodbye."""
+        self._output += LogoutRequest().encode()
+
+    @property
+    def _heartbeat_deadline_ns(self) -> int:
+        return self._sent_at_ns + self._policy.heartbeat_interval_ns
+
+    @property
+    def _log_in_deadline_ns(self) -> int:
+        return self._phase_since_ns + self._policy.log_in_timeout_ns
+
+    def _enter_phase(self, phase: Phase, now_ns: int) -> None:
+        self.phase = phase
+        self._phase_since_ns = now_ns
+
+    def _send(self, payload: bytes) -> None:
+        if self.phase is Phase.OPEN:
+            self._output += UnsequencedData(payload).encode()
+
+    def _on_packet(self, packet: ServerPacket, now_ns: int) -> Iterator[Event]:
+        match packet:
+            case SequencedData(payload) if self.is_logged_in:
+                self._phase_since_ns = now_ns  # a long replay may come before the answer to a query
+                yield from self._on_sequenced(payload)
+            case UnsequencedData(payload) if self.is_logged_in:
+                yield from self._on_unsequenced(payload, now_ns)
+            case LoginAccepted() if self.phase is Phase.LOGGING_IN:
+                self._on_accepted(packet, now_ns)
+            case soup.LoginRejected(reason) if self.phase is Phase.LOGGING_IN:
+                self._on_rejected(reason)
+            case ServerHeartbeat():
+                pass
+            case Debug(text):
+                self._on_debug(text)
+            case EndOfSession():
+                raise LinkFault(self.farewell or "the gateway ended the session")
+            case _:
+                raise LinkFault(f"the gateway sent a {type(packet).__name__} out of its place")
+
+    def _on_accepted(self, accepted: LoginAccepted, now_ns: int) -> None:
+        self._log_ins_in_doubt -= 1
+        session, sequence = accepted
+        if self.has_logged_in and session != self._session:
+            raise SessionEnded(
+                f"the exchange is in session {session!r} now; {self._session!r} is over"
+            )
+        if sequence == 0 or (self.next_sequence and sequence > self.next_sequence):
+            raise LinkFault(
+                f"the gateway's stream begins at {sequence}, though {self.next_sequence} was asked"
+            )
+        self._session, self.has_logged_in = session, True
+        self._incoming_sequence = sequence
+        self.next_sequence = self.next_sequence or sequence
+        self._enter_phase(Phase.QUERYING, now_ns)
+        self._output += UnsequencedData(encode(ouch.AccountQuery())).encode()
+
+    def _on_rejected(self, reason: LoginRejectReason) -> None:
+        lasting = any(self.farewell.startswith(known.text) for known in _LASTING_REASONS)
+        if reason is LoginRejectReason.NO_SUCH_SESSION and self.farewell and not lasting:
+            raise LinkFault(f"log-in refused: {self.farewell}")
+        raise LoginRejected(reason, self.farewell)
+
+    def _on_debug(self, text: str) -> None:
+        self.farewell = text
+        if not text.startswith(ClosingReason.SUPERSEDED.text):
+            return
+        if self._log_ins_in_doubt == 0:
+            raise SessionEnded(text)
+        self._log_ins_in_doubt -= 1  # it was an earlier log-in of our own that came late
+        raise LinkFault(text)
+
+    def _on_sequenced(self, payload: bytes) -> Iterator[Event]:
+        sequence = self._incoming_sequence
+        self._incoming_sequence += 1
+        if sequence < self.next_sequence:
+            return  # had on an earlier connection
+        event = _read(payload, sequence)
+        self.next_sequence = sequence + 1
+        for user_ref_num in self.unanswered.settle(event):
+            lost = GatewayReject.CONNECTION_LOST
+            yield Rejected(UNNUMBERED, event.time_ns, user_ref_num, lost, lost.text, "")
+        yield event
+
+    def _on_unsequenced(self, payload: bytes, now_ns: int) -> Iterator[Event]:
+        message = _decode(payload)
+        match message:
+            case ouch.AccountQueryResponse(next_user_ref_num=next_user_ref_num):
+                self._on_account(next_user_ref_num, now_ns)
+            case ouch.Rejected(user_ref_num=0) if self.phase is Phase.QUERYING:
+                event = to_event(message, UNNUMBERED)
+                assert isinstance(event, Rejected)
+                raise LinkFault(f"the gateway refused an account query: {event.text}")
+            case ouch.Rejected(user_ref_num=user_ref_num):
+                self.unanswered.refuse(user_ref_num)
+                yield to_event(message, UNNUMBERED)
+            case _:
+                raise ProtocolError(f"a {type(message).__name__} outside of the numbered stream")
+
+    def _on_account(self, next_user_ref_num: int, now_ns: int) -> None:
+        if self.phase is not Phase.QUERYING:
+            raise LinkFault("the gateway answered an account query that was not asked")
+        self._enter_phase(Phase.OPEN, now_ns)
+        if next_user_ref_num == 0:  # no number is left, so all are in the list
+            next_user_ref_num = LARGEST_USER_REF_NUM + 1
+        self.last_user_ref_num = max(self.last_user_ref_num, next_user_ref_num - 1)
+        self.knows_its_numbers = True
+        for payload in self.unanswered.to_resend(next_user_ref_num):
+            self._send(payload)
+
+
+def _decode(payload: bytes) -> ouch.Outbound:
+    try:
+        return decode_outbound(payload)
+    except OuchError as error:
+        raise ProtocolError(f"the exchange sent what this client can't read: {error}") from error
+
+
+def _read(payload: bytes, sequence: int) -> Event:
+    try:
+        return to_event(_decode(payload), sequence)
+    except ValueError as error:
+        raise ProtocolError(f"event {sequence} says what this client does not know") from error

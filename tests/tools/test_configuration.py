@@ -1,0 +1,185 @@
+"""The configuration file: what it may hold, and how its errors read."""
+
+from pathlib import Path
+
+import pytest
+
+from feed.settings import Address
+from tools.configuration import Configuration, ConfigurationError
+
+SMALLEST = """
+exchange = "TEST"
+
+[engine]
+commands = "127.0.0.1:30100"
+repair = "127.0.0.1:30101"
+control = "127.0.0.1:30102"
+
+[[instruments]]
+symbol = "AAPL"
+"""
+ONE_OF_EACH = (
+    SMALLEST
+    + """
+[retransmitters.r1]
+repair = "127.0.0.1:30200"
+
+[gateways.g1]
+listen = "127.0.0.1:30300"
+clients = "clients.toml"
+tls_certificate = "/etc/lockstep/certificate.pem"
+tls_key = "key.pem"
+"""
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "exchange.toml"
+    path.write_text(text)
+    return path
+
+
+def errors(folder: Path, text: str) -> list[str]:
+    path = write(folder, text)
+    with pytest.raises(ConfigurationError) as raised:
+        Configuration.load(path)
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def test_smallest_file_gets_the_defaults(tmp_path: Path) -> None:
+    configuration = Configuration.load(write(tmp_path, SMALLEST))
+    assert configuration.feed.transport == "multicast"
+    assert configuration.feed.ttl == 0
+    assert [each.symbol for each in configuration.instruments] == ["AAPL"]
+    assert configuration.gateways == {}
+
+
+def test_relative_paths_start_from_the_files_folder(tmp_path: Path) -> None:
+    gateway = Configuration.load(write(tmp_path, ONE_OF_EACH)).gateways["g1"]
+    assert gateway.clients == tmp_path / "clients.toml"
+    assert gateway.tls_key == tmp_path / "key.pem"
+    assert gateway.tls_certificate == Path("/etc/lockstep/certificate.pem")
+
+
+def test_saved_configuration_loads_as_it_was(tmp_path: Path) -> None:
+    configuration = Configuration.load(write(tmp_path, ONE_OF_EACH))
+    copy = tmp_path / "copy.toml"
+    configuration.save(copy)
+    assert Configuration.load(copy) == configuration
+
+
+def test_receivers_ask_every_retransmitter_and_each_of_those_the_others(tmp_path: Path) -> None:
+    text = ONE_OF_EACH + '[retransmitters.r2]\nrepair = "127.0.0.1:30201"\n'
+    configuration = Configuration.load(write(tmp_path, text))
+    first, second = Address("127.0.0.1", 30200), Address("127.0.0.1", 30201)
+    assert configuration.repair_addresses() == (first, second)
+    assert configuration.repair_addresses(without="r1") == (second,)
+
+
+def test_without_retransmitters_the_engine_is_asked(tmp_path: Path) -> None:
+    configuration = Configuration.load(write(tmp_path, SMALLEST))
+    assert configuration.repair_addresses() == (Address("127.0.0.1", 30101),)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml: No such file"):
+        Configuration.load(tmp_path / "nowhere.toml")
+
+
+def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    (line,) = errors(tmp_path, 'exchange = "TEST"\nfeed = ?\n')
+    assert line.startswith("not TOML: ")
+    assert "line 2" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            'control = "127.0.0.1:30102"\n',
+            "",
+            "engine.control is missing: add it",
+        ),
+        (
+            'control = "127.0.0.1:30102"',
+            'controll = "127.0.0.1:30102"\ncontrol = "127.0.0.1:30102"',
+            "engine.controll is not a key that Lockstep knows; did you mean control?",
+        ),
+        (
+            'listen = "127.0.0.1:30300"',
+            'listen = "30300"',
+            "gateways.g1.listen: '30300' is not an address; write it as \"host:port\"",
+        ),
+        (
+            'symbol = "AAPL"',
+            'symbol = "AAPL"\ntick_size = 0',
+            "instruments.0.tick_size is 0; it should be greater than or equal to 1",
+        ),
+        (
+            'symbol = "AAPL"',
+            'symbol = "AAPL"\nsymbols = "AAPL"',
+            "instruments.0.symbols is not a key that Lockstep knows; did you mean symbol?",
+        ),
+        (
+            'symbol = "AAPL"',
+            'symbol = "AAPL"\nxyzzy = 1',
+            "instruments.0.xyzzy is not a key that Lockstep knows; "
+            "known keys here: lot_size, short_sale, symbol, tick_size",
+        ),
+        (
+            'exchange = "TEST"',
+            'exchange = "THE EXCHANGE"',
+            "exchange: 'THE EXCHANGE' is not an exchange's name; use 1 to 10 letters and digits",
+        ),
+        (
+            'repair = "127.0.0.1:30200"',
+            'repair = "127.0.0.1:30101"',
+            "127.0.0.1:30101 stands 2 times among the UDP addresses: change all but one",
+        ),
+        (
+            "[gateways.g1]",
+            "[gateways.r1]",
+            "r1 stands 2 times among the process names: change all but one",
+        ),
+        (
+            'symbol = "AAPL"',
+            'symbol = "AAPL"\n[[instruments]]\nsymbol = "AAPL"',
+            "AAPL stands 2 times among the instruments: change all but one",
+        ),
+        (
+            'repair = "127.0.0.1:30200"',
+            'repair = "127.0.0.1:30200"\nreceive = "127.0.0.1:30201"',
+            'retransmitters.r1.receive is only for feed.transport = "unicast": remove it',
+        ),
+    ],
+)
+def test_error_names_key_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in ONE_OF_EACH
+    assert errors(tmp_path, ONE_OF_EACH.replace(old, new)) == [expected]
+
+
+def test_every_error_has_a_line(tmp_path: Path) -> None:
+    text = ONE_OF_EACH.replace('"127.0.0.1:30102"', '"?"').replace('symbol = "AAPL"', "")
+    assert errors(tmp_path, text) == [
+        "engine.control: '?' is not an address; write it as \"host:port\"",
+        "instruments.0.symbol is missing: add it",
+    ]
+
+
+def test_an_exchange_lists_something(tmp_path: Path) -> None:
+    text = "instruments = []\n" + SMALLEST.replace('[[instruments]]\nsymbol = "AAPL"', "")
+    assert errors(tmp_path, text) == ["instruments is empty: list at least one"]
+
+
+def test_unicast_needs_each_receiver_in_the_list(tmp_path: Path) -> None:
+    feed = '[feed]\ntransport = "unicast"\nreceivers = ["127.0.0.1:30400"]\n'
+    text = ONE_OF_EACH.replace(
+        'repair = "127.0.0.1:30200"', 'repair = "127.0.0.1:30200"\nreceive = "127.0.0.1:30401"'
+    )
+    (line,) = errors(tmp_path, text + feed)
+    assert line.split("; ") == [
+        "retransmitters.r1.receive 127.0.0.1:30401 gets no packets: add it to feed.receivers",
+        'gateways.g1.receive is missing: transport "unicast" needs it',
+    ]

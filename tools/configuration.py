@@ -1,0 +1,175 @@
+"""The configuration of an exchange: one TOML file, which every process takes with a role."""
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
+
+import tomli_w
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from engine.settings import EngineSettings, InstrumentSettings
+from feed.settings import Address, FeedSettings, Settings
+from gateway.settings import GatewaySettings
+from retransmitter.settings import RetransmitterSettings
+from tools.console import UsageError
+
+_EXCHANGE_NAME_CHARACTERS = 10  # SoupBinTCP's field for the session
+
+
+class ConfigurationError(UsageError):
+    """A configuration that can't be used; each line of the text names file, key and remedy."""
+
+
+def _process_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+        raise ValueError(f"{name!r} is not a name; use 1 to 32 letters, digits, '-' and '_'")
+    return name
+
+
+def _exchange_name(name: str) -> str:
+    if not (name.isascii() and name.isalnum() and len(name) <= _EXCHANGE_NAME_CHARACTERS):
+        raise ValueError(
+            f"{name!r} is not an exchange's name; "
+            f"use 1 to {_EXCHANGE_NAME_CHARACTERS} letters and digits"
+        )
+    return name
+
+
+ProcessName: TypeAlias = Annotated[str, AfterValidator(_process_name)]
+
+
+class Configuration(Settings):
+    """One exchange: its feed, its engine, what is listed, who repairs gaps and who takes orders."""
+
+    exchange: Annotated[str, AfterValidator(_exchange_name)]
+    feed: FeedSettings = FeedSettings()
+    engine: EngineSettings
+    instruments: tuple[InstrumentSettings, ...]
+    retransmitters: dict[ProcessName, RetransmitterSettings] = Field(default_factory=dict)
+    gateways: dict[ProcessName, GatewaySettings] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Configuration":
+        """The configuration in a file; relative paths in it start from the file's folder.
+
+        Raises ConfigurationError for a file that can't be read or used.
+        """
+        try:
+            with path.open("rb") as file:
+                values = tomllib.load(file)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error.strerror}; give an existing file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: not TOML: {error}") from error
+        try:
+            configuration = cls.model_validate(values)
+        except ValidationError as error:
+            lines = (f"{path}: {_describe(details)}" for details in error.errors())
+            raise ConfigurationError("\n".join(lines)) from error
+        return configuration._with_paths_from(path.absolute().parent)
+
+    def save(self, path: Path) -> None:
+        """Write the file that `load` reads; what was never set is left to its default."""
+        values = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        path.write_text(tomli_w.dumps(values))
+
+    def repair_addresses(self, *, without: str | None = None) -> tuple[Address, ...]:
+        """Where to ask for missing frames: every retransmitter but the one named `without`.
+
+        Where no retransmitter is configured it is the engine, which keeps frames too.
+        """
+        others = (settings for name, settings in self.retransmitters.items() if name != without)
+        return tuple(settings.repair for settings in others) or (self.engine.repair,)
+
+    def _with_paths_from(self, folder: Path) -> "Configuration":
+        gateways = {
+            name: settings.model_copy(
+                update={key: folder / value for key, value in settings if isinstance(value, Path)}
+            )
+            for name, settings in self.gateways.items()
+        }
+        return self.model_copy(update={"gateways": gateways})
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Configuration":
+        problems = [
+            *([] if self.instruments else ["instruments is empty: list at least one"]),
+            *_named_twice("instruments", (each.symbol for each in self.instruments)),
+            *_named_twice("process names", (*self.retransmitters, *self.gateways, "engine")),
+            *_named_twice("TCP addresses", map(str, self._tcp_addresses())),
+            *_named_twice("UDP addresses", map(str, self._udp_addresses())),
+            *self._receive_problems(),
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _tcp_addresses(self) -> Iterator[Address]:
+        yield self.engine.commands
+        yield self.engine.control
+        yield from (settings.listen for settings in self.gateways.values())
+
+    def _udp_addresses(self) -> Iterator[Address]:
+        yield self.engine.repair
+        for settings in self.retransmitters.values():
+            yield settings.repair
+        yield from filter(None, self._receive_addresses().values())
+
+    def _receive_addresses(self) -> dict[str, Address | None]:
+        receive: dict[str, Address | None] = {}
+        for name, retransmitter in self.retransmitters.items():
+            receive[f"retransmitters.{name}"] = retransmitter.receive
+        for name, gateway in self.gateways.items():
+            receive[f"gateways.{name}"] = gateway.receive
+        return receive
+
+    def _receive_problems(self) -> Iterator[str]:
+        unicast = self.feed.transport == "unicast"
+        for section, address in self._receive_addresses().items():
+            if unicast and address is None:
+                yield f'{section}.receive is missing: transport "unicast" needs it'
+            elif unicast and address not in self.feed.receivers:
+                yield f"{section}.receive {address} gets no packets: add it to feed.receivers"
+            elif not unicast and address is not None:
+                yield f'{section}.receive is only for feed.transport = "unicast": remove it'
+
+
+def _named_twice(what: str, values: Iterable[str]) -> Iterator[str]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield f"{value} stands {count} times among the {what}: change all but one"
+
+
+def _describe(details: ErrorDetails) -> str:
+    """One of pydantic's errors as key, what is wrong, and what to do."""
+    location = details["loc"]
+    key = ".".join(str(part) for part in location)
+    if details["type"] == "missing":
+        return f"{key} is missing: add it"
+    if details["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"
+        return f"{key} is not a key that Lockstep knows; {remedy}"
+    message = details["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    if details["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key} is {details['input']!r}; {message}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the section at `location` may have."""
+    section: Any = Configuration
+    for part in location:
+        if get_origin(section) is dict:
+            section = get_args(section)[1]
+        elif get_origin(section) is tuple:
+            section = get_args(section)[0]
+        else:
+            section = section.model_fields[part].annotation
+    return sorted(section.model_fields)

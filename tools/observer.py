@@ -1,0 +1,127 @@
+"""An independent subscriber: it recovers gaps, keeps the books and the tape, and counts."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, cast
+
+from feed.book import Books
+from feed.faults import Faults
+from feed.listener import Listener
+from feed.messages import Trade
+from feed.schema import FrameType
+from feed.settings import Address
+from feed.subscriber import Group, Subscriber
+from tools.configuration import Configuration
+from tools.console import CommandError, Summary
+from tools.view import TapeEntry
+
+_TAPE_LENGTH = 200  # more than the tallest terminal shows
+
+
+class FeedError(CommandError):
+    """The feed can't be read any further; the text says which frames are missing, and why."""
+
+
+class Observer:
+    """Listens to an exchange's feed from the first sequence number on.
+
+    A `live` observer joins at the next group instead. It knows nothing of what rests by then, so
+    that its books stay empty.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        receive: Address | None = None,
+        faults: Faults | None = None,
+        live: bool = False,
+        on_groups: Callable[[Sequence[Group]], None] | None = None,
+    ) -> None:
+        retransmitters = configuration.repair_addresses()
+        self.subscriber = Subscriber(
+            shard=configuration.feed.shard,
+            source_count=len(retransmitters),
+            random=Random(),
+            first_sequence=None if live else 1,
+        )
+        self.books = Books()
+        self.tape: deque[TapeEntry] = deque(maxlen=_TAPE_LENGTH)  # newest first
+        self.commands = 0
+        self.frames = 0
+        self.trades = 0
+        self.sequence = 0  # of the last frame delivered
+        self._live = live
+        self._on_groups = on_groups
+        self._listener = Listener(
+            configuration.feed,
+            self.subscriber,
+            retransmitters,
+            self._take,
+            receive=receive,
+            faults=faults,
+        )
+
+    def start(self) -> None:
+        """Begin to listen; raises OSError when a socket can't be opened."""
+        self._listener.start()
+
+    def close(self) -> None:
+        """Close the sockets; what is known stays."""
+        self._listener.close()
+
+    async def watch_until(self, stop: asyncio.Event, *, within_s: float | None = None) -> None:
+        """Wait until `stop` is set, or the time is over.
+
+        Raises FeedError when a gap can't be filled, and what was raised where groups are taken.
+        """
+        failed = self._listener.failed
+        assert failed is not None, "the observer has not been started"
+        stopped = asyncio.ensure_future(stop.wait())
+        either: set[asyncio.Future[Any]] = {failed, stopped}
+        try:
+            await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if failed.done():
+            failure = failed.result()
+            raise FeedError(
+                f"frames {failure.first_sequence} to {failure.last_sequence} can't be had: "
+                f"{failure.reason}"
+            )
+
+    def summary(self) -> Summary:
+        """What has been received, and what had to be repaired."""
+        counters = self.subscriber.counters
+        return {
+            "role": "subscriber",
+            "sequence": self.sequence,
+            "commands": self.commands,
+            "frames": self.frames,
+            "trades": self.trades,
+            "gaps_detected": counters.gaps_detected,
+            "gaps_filled": counters.gaps_filled,
+            "frames_recovered": counters.frames_recovered,
+            "naks": counters.naks_sent,
+        }
+
+    def _take(self, groups: list[Group]) -> None:
+        for group in groups:
+            if not self._live:
+                self.books.apply(group)
+            self.commands += 1
+            self.frames += len(group.frames)
+            for frame in group.frames:
+                if frame.type is FrameType.TRADE:
+                    self._record(frame.time_ns, cast(Trade, frame.message()))
+        self.sequence = groups[-1].last_sequence
+        if self._on_groups is not None:
+            self._on_groups(groups)
+
+    def _record(self, time_ns: int, trade: Trade) -> None:
+        self.trades += 1
+        self.tape.appendleft(
+            TapeEntry(time_ns, trade.symbol, trade.price, trade.quantity, trade.taker_side)
+        )
