@@ -3,7 +3,7 @@
 from random import Random
 from typing import NamedTuple
 
-from tools.lobster import EventType
+from tools.replay.lobster import EventType
 
 _LEVELS = 10  # of an order book file
 _MID = 1_000_000

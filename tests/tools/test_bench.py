@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from engine.market import Market
 from feed.messages import CancelOrder, Command
-from tools import bench_workload
-from tools.bench import BenchmarkError, bench_app, measure_machine
-from tools.bench_workload import Workload, workloads
-from tools.plain_book import PlainBook, PlainTrade
+from tools.bench import workload
+from tools.bench.command import BenchmarkError, bench_app, measure_machine
+from tools.bench.plain_book import PlainBook, PlainTrade
+from tools.bench.workload import Workload, workloads
 
 NAMES = [
     ("rest", "ns/command"),
@@ -28,7 +28,7 @@ NAMES = [
 
 @pytest.fixture(autouse=True)
 def _small_books(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_workload, "PREFILL", 400)
+    monkeypatch.setattr(workload, "PREFILL", 400)
 
 
 def test_the_plain_book_trades_by_price_and_then_by_time_at_the_makers_price() -> None:
@@ -114,7 +114,7 @@ def test_each_figure_is_measured_beside_its_baseline() -> None:
 def test_a_run_with_another_result_is_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = workloads(100, 1)
     monkeypatch.setattr(
-        "tools.bench.workloads", lambda *_: [each._replace(trades=9) for each in honest]
+        "tools.bench.command.workloads", lambda *_: [each._replace(trades=9) for each in honest]
     )
     with pytest.raises(BenchmarkError, match=r"'rest' made 0 trades .*; 9 and"):
         measure_machine(operations=100, runs=1, seed=1)
@@ -128,7 +128,7 @@ class Forgetful(Market):
 
 
 def test_a_machine_that_does_less_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.bench.Market", Forgetful)
+    monkeypatch.setattr("tools.bench.command.Market", Forgetful)
     with pytest.raises(BenchmarkError, match="'cancel'"):
         measure_machine(operations=100, runs=1, seed=1)
 

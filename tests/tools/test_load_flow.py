@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from engine.checks import MAX_PRICE, MAX_QUANTITY
 from engine.settings import InstrumentSettings
 from feed.messages import OrderType, Side, TimeInForce
-from tools.load_flow import (
+from tools.load.flow import (
     MAX_LIVE_ORDERS,
     Cancel,
     ClientFlow,

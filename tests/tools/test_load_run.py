@@ -11,8 +11,8 @@ from gateway.events import Canceled, Event, Executed, Rejected, Triggered
 from gateway.ouch import Liquidity
 from gateway.rejects import GatewayReject
 from tests.tools.scripted_client import Answer, ScriptedClient, accept_all, accepted
-from tools import load_run
-from tools.load_run import LoadCounters, LoadPlan, run_load
+from tools.load import run as load_run
+from tools.load.run import LoadCounters, LoadPlan, run_load
 
 INSTRUMENTS = (InstrumentSettings(symbol="AAPL"), InstrumentSettings(symbol="MSFT"))
 RATE = 20_000  # commands fall due faster than they are made, so that nothing waits

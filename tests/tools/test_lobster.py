@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.messages import Side, TimeInForce
-from tools.lobster import (
+from tools.replay.lobster import (
     Action,
     Enter,
     EventType,

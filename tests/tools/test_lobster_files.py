@@ -4,8 +4,8 @@ import pytest
 
 from feed.messages import Side
 from tools.console import UsageError
-from tools.lobster import OpeningLevel, OrderFlow
-from tools.lobster_files import LobsterFiles
+from tools.replay.files import LobsterFiles
+from tools.replay.lobster import OpeningLevel, OrderFlow
 
 FIRST = "34200.1,1,7,100,1000000,1\n"
 OPENING = "1000100,5,1000000,130\n"

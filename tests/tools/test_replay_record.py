@@ -26,7 +26,7 @@ from feed.messages import (
 )
 from feed.subscriber import Group
 from tests.tools.lobster_sample import make_sample
-from tools.lobster import (
+from tools.replay.lobster import (
     Enter,
     EventType,
     LobsterEvent,
@@ -36,7 +36,7 @@ from tools.lobster import (
     parse_messages,
     parse_opening,
 )
-from tools.replay_record import ReplayError, ReplayRecord
+from tools.replay.record import ReplayError, ReplayRecord
 
 SYMBOL = symbol_field("AAPL")
 REPLAYER, STRANGER = 1, 2

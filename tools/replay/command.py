@@ -22,11 +22,11 @@ from tools.console import (
     print_json,
     stop_on_signals,
 )
-from tools.lobster_files import LobsterFiles
 from tools.options import FaultsOption, JsonOption
 from tools.processes import ClientSpec, Exchange
-from tools.replay_record import ReplayError
-from tools.replay_run import CLIENT, MARK_SYMBOL, Replay
+from tools.replay.files import LobsterFiles
+from tools.replay.record import ReplayError
+from tools.replay.run import CLIENT, MARK_SYMBOL, Replay
 from tools.watching import run_watched
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from gateway.client_errors import ClientError
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary, UsageError, run_role
 from tools.credentials import SecretsOption, find_secret, open_client, read_secrets
-from tools.load_run import LoadCounters, LoadPlan, run_load
+from tools.load.run import LoadCounters, LoadPlan, run_load
 from tools.options import ConfigurationOption, JsonOption, SupervisedOption
 
 

@@ -25,9 +25,9 @@ from rich.table import Table
 from engine.market import Market
 from feed.codec import encode_group
 from feed.messages import Command, DefineInstrument, LogIn, SelfTradePrevention, ShortSale
-from tools.bench_workload import CLIENTS, SYMBOL, TICK, Operation, Workload, commands, workloads
+from tools.bench.plain_book import PlainBook
+from tools.bench.workload import CLIENTS, SYMBOL, TICK, Operation, Workload, commands, workloads
 from tools.console import CommandError
-from tools.plain_book import PlainBook
 
 bench_app = typer.Typer(
     help="Measure what the parts of the exchange cost on this computer.", no_args_is_help=True

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tools.console import UsageError
-from tools.lobster import (
+from tools.replay.lobster import (
     LobsterError,
     OpeningLevel,
     OrderFlow,

@@ -13,10 +13,10 @@ from gateway.clients import read_clients
 from gateway.events import Rejected
 from tools.console import CommandError, Summary
 from tools.credentials import open_client
-from tools.lobster import Action, Enter, OrderFlow
-from tools.lobster_files import LobsterFiles
 from tools.processes import Exchange
-from tools.replay_record import ReplayError, ReplayRecord
+from tools.replay.files import LobsterFiles
+from tools.replay.lobster import Action, Enter, OrderFlow
+from tools.replay.record import ReplayError, ReplayRecord
 from tools.watching import run_watched
 
 CLIENT = "REPLAY"

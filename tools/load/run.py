@@ -26,7 +26,7 @@ from gateway.events import (
     Triggered,
 )
 from gateway.rejects import GatewayReject
-from tools.load_flow import Cancel, ClientFlow, Enter, LoadCommand, MassCancel, Replace
+from tools.load.flow import Cancel, ClientFlow, Enter, LoadCommand, MassCancel, Replace
 from tools.watching import run_watched
 
 ANSWERED_WITHIN_S = 5.0  # after the last command: an exchange that is well needs milliseconds

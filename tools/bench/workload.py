@@ -16,7 +16,7 @@ from feed.messages import (
     TimeInForce,
     symbol_field,
 )
-from tools.plain_book import PlainBook
+from tools.bench.plain_book import PlainBook
 
 SYMBOL = symbol_field("BENCH")
 TICK = 100

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from feed.book import Books, Level
 from feed.messages import CancelOrder, Command, EnterOrder, MassCancel, Rejected, Trade
 from feed.subscriber import Group
-from tools.lobster import Action, Enter, EventType, LobsterEvent, Reduce, Step
+from tools.replay.lobster import Action, Enter, EventType, LobsterEvent, Reduce, Step
 
 _TOLD_LINES = 20  # of the executions that differed, so many are told one by one
 

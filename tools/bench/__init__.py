@@ -1,0 +1,1 @@
+"""`lockstep bench`: what the parts cost on this machine, each beside a baseline."""

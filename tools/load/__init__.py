@@ -1,0 +1,1 @@
+"""`lockstep load`: synthetic order flow over client connections."""

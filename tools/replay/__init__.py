@@ -1,0 +1,1 @@
+"""`lockstep replay`: recorded order flow through a whole exchange."""
