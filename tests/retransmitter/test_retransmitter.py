@@ -1,0 +1,249 @@
+"""A retransmitter without sockets: what it keeps, answers, asks for, and never makes up."""
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feed.cache import FRAME_OVERHEAD_BYTES
+from feed.codec import RETRANSMISSION, Packet, decode_packet
+from feed.datagrams import Repair, decode_repair, is_repair
+from feed.gap import DEFAULT_REPAIR_POLICY, Nak
+from feed.repair import RepairLimits
+from feed.schema import RepairKind
+from feed.settings import Address
+from retransmitter.retransmitter import Retransmitter
+from tests.feed.lists import (
+    MILLISECOND_NS,
+    SECOND_NS,
+    SHARD,
+    answer,
+    asked,
+    frames_up_to,
+    missing,
+    nak,
+    packet,
+    sequences,
+)
+
+REQUESTER = Address("127.0.0.1", 4000)
+FRAMES = frames_up_to(200)
+DEFAULT_LIMITS = RepairLimits()
+
+
+def retransmitter(
+    *,
+    peer_count: int = 2,
+    cache_bytes: int = 1 << 20,
+    limits: RepairLimits = DEFAULT_LIMITS,
+    seed: int = 1,
+) -> Retransmitter:
+    return Retransmitter(
+        shard=SHARD,
+        peer_count=peer_count,
+        random=Random(seed),
+        cache_bytes=cache_bytes,
+        payload_limit_bytes=1400,
+        limits=limits,
+    )
+
+
+def holding(last: int, **settings: Any) -> Retransmitter:
+    """A retransmitter, made with these settings, that has received the frames up to `last`."""
+    made = retransmitter(**settings)
+    assert sequences(made.on_datagram(packet(FRAMES[:last], 1), 0)) == list(range(1, last + 1))
+    return made
+
+
+def told(datagrams: list[bytes]) -> list[Packet | Repair]:
+    """What the datagrams of an answer say."""
+    return [decode_repair(data) if is_repair(data) else decode_packet(data) for data in datagrams]
+
+
+def resent(datagrams: list[bytes]) -> list[bytes]:
+    """The frames in the packets of an answer, all of which are marked as retransmissions."""
+    packets = [said for said in told(datagrams) if isinstance(said, Packet)]
+    assert {said.header.flags for said in packets} <= {RETRANSMISSION}
+    return [frame.data for said in packets for frame in said.frames]
+
+
+def due(made: Retransmitter, limit_ns: int) -> list[tuple[int, Nak]]:
+    """The NAKs that become due before `limit_ns` when nobody answers, with their times."""
+    naks = []
+    while made.deadline_ns is not None and made.deadline_ns < limit_ns:
+        now_ns = made.deadline_ns
+        naks += [(now_ns, each) for each in made.on_time(now_ns)]
+        made.check()
+    return naks
+
+
+def test_every_frame_is_kept_and_sent_again_byte_for_byte() -> None:
+    made = holding(100)
+    assert resent(made.on_nak(nak(1, 100), REQUESTER, 0)) == FRAMES[:100]
+    assert (made.first_sequence, made.next_sequence, made.committed_sequence) == (1, 101, 100)
+    assert made.repairs.frames_retransmitted == 100
+    made.check()
+
+
+def test_uncommitted_frames_are_kept_and_sent_with_the_commit_that_is_known() -> None:
+    made = retransmitter()
+    made.on_datagram(packet(FRAMES[:10], 1, committed=4), 0)
+    (said,) = told(made.on_nak(nak(3, 9), REQUESTER, 0))
+    assert isinstance(said, Packet)
+    assert (said.header.first_sequence, said.header.committed_sequence) == (3, 4)
+    made.on_datagram(packet([], 11, committed=10), 1)
+    (said,) = told(made.on_nak(nak(3, 8), REQUESTER, 1))
+    assert isinstance(said, Packet)
+    assert (said.header.first_sequence, said.header.committed_sequence) == (3, 10)
+
+
+def test_what_has_not_arrived_or_was_evicted_is_said_to_be_missing() -> None:
+    frame_bytes = len(FRAMES[0]) + FRAME_OVERHEAD_BYTES
+    made = holding(20, cache_bytes=10 * frame_bytes)
+    assert (made.first_sequence, made.next_sequence) == (11, 21)
+    answered = made.on_nak(nak(8, 23), REQUESTER, 0)
+    assert [said for said in told(answered) if isinstance(said, Repair)] == [
+        Repair(RepairKind.MISSING, SHARD, 1, 8, 10),
+        Repair(RepairKind.MISSING, SHARD, 1, 21, 23),
+    ]
+    assert resent(answered) == FRAMES[10:20]
+    made.check()
+
+
+def test_one_that_has_just_started_has_nothing_and_says_so() -> None:
+    made = retransmitter()
+    assert (made.first_sequence, made.next_sequence, made.deadline_ns) == (1, 1, None)
+    assert told(made.on_nak(nak(1, 5, epoch=0), REQUESTER, 0)) == [
+        Repair(RepairKind.MISSING, SHARD, 0, 1, 5)
+    ]
+
+
+def test_a_frame_behind_a_gap_is_not_sent_before_the_gap_is_filled() -> None:
+    made = holding(10)
+    made.on_datagram(packet(FRAMES[11:12], 12), 0)
+    assert told(made.on_nak(nak(11, 12), REQUESTER, 0)) == [
+        Repair(RepairKind.MISSING, SHARD, 1, 11, 12)
+    ]
+    assert sequences(made.on_datagram(packet(FRAMES[10:11], 11), 1)) == [11, 12]
+    later_ns = 100 * MILLISECOND_NS
+    assert resent(made.on_nak(nak(11, 12), REQUESTER, later_ns)) == FRAMES[10:12]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_its_own_gap_is_repaired_from_its_peers_and_from_the_primary_only_at_last(
+    seed: int,
+) -> None:
+    made = holding(10, peer_count=3, seed=seed)
+    made.on_datagram(packet(FRAMES[12:13], 13), 0)
+    naks = [each for _, each in due(made, 60 * MILLISECOND_NS)]
+    sources = [source for source, _, _ in asked(naks)]
+    assert {(first, last) for _, first, last in asked(naks)} == {(11, 12)}
+    assert sorted(sources[:2]) == [0, 1]
+    assert sources[2] == 2
+    assert sequences(made.on_datagram(answer(FRAMES, 11, 12), 61 * MILLISECOND_NS, 2)) == [
+        *(11, 12, 13)
+    ]
+    assert resent(made.on_nak(nak(11, 13), REQUESTER, SECOND_NS)) == FRAMES[10:13]
+    assert (made.received.gaps_detected, made.received.gaps_filled) == (1, 1)
+    assert made.deadline_ns is None
+    made.check()
+
+
+def test_with_one_peer_alone_that_is_the_primary_and_it_is_asked() -> None:
+    made = holding(10, peer_count=1)
+    made.on_datagram(packet([], 12, committed=11), 0)
+    assert asked([each for _, each in due(made, MILLISECOND_NS)]) == [(0, 11, 11)]
+
+
+def test_when_nobody_has_a_frame_it_stops_there_and_still_serves_what_came_before() -> None:
+    made = holding(10)
+    made.on_datagram(packet(FRAMES[11:20], 12), 0)
+    now_ns = 0
+    while made.failure is None:
+        assert made.deadline_ns is not None
+        now_ns = made.deadline_ns
+        for source, _, _ in asked(made.on_time(now_ns)):
+            made.on_datagram(missing(11, 11), now_ns, source)
+    assert made.failure[:2] == (11, 11)
+    assert "retransmitter 1 does not hold it" in made.failure.reason
+    assert now_ns >= DEFAULT_REPAIR_POLICY.give_up_missing_after_ns
+    assert made.on_datagram(packet(FRAMES[10:20], 11), now_ns) == []
+    answered = made.on_nak(nak(9, 20), REQUESTER, now_ns)
+    assert resent(answered) == FRAMES[8:10]
+    assert told(answered)[0] == Repair(RepairKind.MISSING, SHARD, 1, 11, 20)
+    assert (made.first_sequence, made.next_sequence, made.deadline_ns) == (1, 11, None)
+    made.check()
+
+
+@pytest.mark.parametrize(
+    ("data", "counter"),
+    [
+        (b"", "naks_corrupt"),
+        (b"LR", "naks_corrupt"),
+        (missing(1, 5), "naks_corrupt"),
+        (packet(FRAMES[:1], 1), "naks_corrupt"),
+        (nak(1, 5) + b"\0", "naks_corrupt"),
+        (nak(1, 5, shard=SHARD + 1), "naks_other_shard"),
+    ],
+)
+def test_what_is_no_nak_is_counted_and_not_answered(data: bytes, counter: str) -> None:
+    made = holding(5)
+    assert made.on_nak(data, REQUESTER, 0) == []
+    assert getattr(made.repairs, counter) == 1
+    assert made.repairs.naks_answered == made.repairs.frames_retransmitted == 0
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20))
+@settings(deadline=None)
+def test_hostile_bytes_from_any_side_move_nothing(noise: list[bytes]) -> None:
+    made = holding(5)
+    for data in noise:
+        assert made.on_datagram(data, 0) == []
+        assert made.on_datagram(data, 0, 1) == []
+        assert made.on_nak(data, REQUESTER, 0) == []
+    assert made.repairs.naks_corrupt == len(noise)
+    assert made.received.foreign + made.received.corrupt == 2 * len(noise)
+    assert (made.next_sequence, made.deadline_ns, made.failure) == (6, None, None)
+    made.check()
+
+
+def test_what_is_over_the_limits_is_not_answered() -> None:
+    slow = RepairLimits(requester_burst_bytes=1400, requester_bytes_per_second=1)
+    made = holding(100, limits=slow)
+    served = resent(made.on_nak(nak(1, 100), REQUESTER, 0))
+    assert served == FRAMES[: len(served)]
+    assert 0 < len(served) < 20
+    assert made.on_nak(nak(50, 100), REQUESTER, SECOND_NS) == []
+    assert made.repairs.naks_limited == 1
+    assert resent(made.on_nak(nak(50, 60), Address("127.0.0.1", 4001), SECOND_NS)) == FRAMES[49:60]
+
+
+def test_a_nak_from_an_epoch_that_is_not_known_here_is_answered_with_missing() -> None:
+    made = holding(5)
+    assert told(made.on_nak(nak(1, 5, epoch=2), REQUESTER, 0)) == [
+        Repair(RepairKind.MISSING, SHARD, 1, 1, 5)
+    ]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_arrives_in_whatever_order_only_true_frames_are_served(
+    data: st.DataObject,
+) -> None:
+    made = retransmitter()
+    now_ns = 0
+    for _ in range(data.draw(st.integers(1, 30))):
+        first = data.draw(st.integers(1, 100))
+        last = min(first + data.draw(st.integers(0, 20)), 100)
+        arriving = bytearray(packet(FRAMES[first - 1 : last], first))
+        if data.draw(st.booleans()):
+            arriving[data.draw(st.integers(0, len(arriving) - 1))] ^= data.draw(st.integers(0, 255))
+        now_ns += data.draw(st.integers(0, 3 * MILLISECOND_NS))
+        made.on_datagram(bytes(arriving), now_ns)
+        made.on_time(now_ns)
+        made.check()
+        now_ns += SECOND_NS // 10  # so that the limits never bind
+        served = resent(made.on_nak(nak(1, 100), REQUESTER, now_ns))
+        assert served == FRAMES[: made.next_sequence - 1]
