@@ -1,18 +1,23 @@
 """Why a command is refused: one reason for each check of the machine, with its text."""
 
 from enum import IntEnum
+from typing import Self
 
 
-class RejectReason(IntEnum):
-    """The reason in a REJECTED frame and in a client's OUCH reject; `text` says what to do."""
+class Reason(IntEnum):
+    """A number that stands in a reject, with a text that says what to do."""
 
     text: str
 
-    def __new__(cls, value: int, text: str) -> "RejectReason":
+    def __new__(cls, value: int, text: str) -> Self:
         member = int.__new__(cls, value)
         member._value_ = value
         member.text = text
         return member
+
+
+class RejectReason(Reason):
+    """The reason in a REJECTED frame, and in the client's OUCH reject."""
 
     UNKNOWN_SYMBOL = 1, "no such symbol here; check the list of instruments"
     HALTED = 2, "the instrument is halted; only cancels are taken until it resumes"

@@ -5,21 +5,11 @@ of the gateway is not in the list: it has no number in the client's stream, and 
 of what was refused may be used again.
 """
 
-from enum import IntEnum
-
-from engine.rejects import RejectReason
+from engine.rejects import Reason, RejectReason
 
 
-class GatewayReject(IntEnum):
-    """The reason in an OUCH reject that the gateway itself sends; `text` says what to do."""
-
-    text: str
-
-    def __new__(cls, value: int, text: str) -> "GatewayReject":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.text = text
-        return member
+class GatewayReject(Reason):
+    """The reason in an OUCH reject that the gateway itself sends."""
 
     UNKNOWN_MESSAGE_TYPE = 1000, "message type must be O, U, X, C (mass cancel) or Q"
     INVALID_LENGTH = 1001, "the message is longer or shorter than its type and appendage say"
