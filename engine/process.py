@@ -29,8 +29,6 @@ from feed.settings import FeedSettings
 
 log = structlog.get_logger()
 
-FIRST_EPOCH = 1
-
 
 class CommandConnection(asyncio.Protocol):
     """A gateway's connection: submissions in, decisions out."""
@@ -85,12 +83,13 @@ class EngineProcess:
         feed: FeedSettings,
         settings: EngineSettings,
         instruments: Sequence[InstrumentSettings],
+        epoch: int,
     ) -> None:
         self.connections: set[CommandConnection] = set()
         self.bad_submissions = 0
         self.market = Market()
         self.primary = Primary(
-            ShardIdentity(feed.shard, FIRST_EPOCH, "engine", ("engine",)),
+            ShardIdentity(feed.shard, epoch, "engine", ("engine",)),
             self.market,
             payload_limit_bytes=feed.payload_limit_bytes,
             cache_bytes=settings.cache_bytes,
@@ -209,10 +208,13 @@ async def run(
 
     Calls `ready` once it takes commands. Raises OSError when an address is taken.
     """
-    engine = EngineProcess(feed, settings, instruments)
+    # Nobody counts the epochs of a solo primary; the second it starts in is later than any before.
+    # So who still reads the list of an engine that died finds out that this is another list.
+    epoch = time.time_ns() // 1_000_000_000
+    engine = EngineProcess(feed, settings, instruments, epoch)
     try:
         await engine.start()
-        log.info("engine ready", commands=str(settings.commands), shard=feed.shard)
+        log.info("engine ready", commands=str(settings.commands), shard=feed.shard, epoch=epoch)
         ready()
         await stop.wait()
     finally:

@@ -25,7 +25,7 @@ class ReceiverCounters:
     other_shard: int = 0
     stale_epoch: int = 0  # of an older epoch than the highest seen
     stray_repairs: int = 0  # repair datagrams from nobody that was to be asked, or not answers
-    after_failure: int = 0  # came when the receiver had given up
+    after_failure: int = 0  # came when the receiver had given up, or made it
 
     heartbeats: int = 0  # packets without frames
     frames: int = 0  # given out, in sequence
@@ -97,7 +97,7 @@ class Receiver:
         self.highest_sequence = max(self.next_sequence - 1, 0)  # known to exist
         self.committed_sequence = 0
         self.epoch = 0  # the highest seen
-        self.failure: GapFailure | None = None  # set when a gap can't be repaired; final
+        self.failure: GapFailure | None = None  # set when the list can't be read further
 
     @property
     def counters(self) -> ReceiverCounters:
@@ -140,6 +140,10 @@ class Receiver:
             if epoch < self.epoch:
                 counters.stale_epoch += 1
                 return []
+            if first <= self.committed_sequence and not flags & RETRANSMISSION:
+                counters.after_failure += 1
+                self._fail_rewritten(epoch, first)
+                return []
             self._open_epoch(epoch)
         counters.packets += 1
         if committed > self.committed_sequence:
@@ -162,7 +166,7 @@ class Receiver:
         """The NAKs that are due, each to be sent to its retransmitter."""
         naks = self._gaps.on_time(now_ns, self.epoch)
         self._counters.naks_sent += len(naks)
-        self.failure = self._gaps.failure
+        self.failure = self.failure or self._gaps.failure
         return naks
 
     def check(self) -> None:
@@ -200,6 +204,15 @@ class Receiver:
         else:
             counters.missing_answers += 1
             self._gaps.refuse(source, repair.first_sequence, repair.last_sequence, now_ns)
+
+    def _fail_rewritten(self, epoch: int, first: int) -> None:
+        """Stop: a primary has forgotten what is committed, and numbers other frames like it.
+
+        A new primary multicasts its EPOCH frame and what follows, and holds all that is committed;
+        so its packets begin later than that, unless they are retransmissions.
+        """
+        reason = f"the primary of epoch {epoch} has begun the list anew at {first}"
+        self.failure = GapFailure(first, self.committed_sequence, reason)
 
     def _open_epoch(self, epoch: int) -> None:
         """Follow a new primary: what its predecessor left uncommitted is not to be trusted."""

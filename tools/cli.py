@@ -37,17 +37,15 @@ _TRADE = "Trade and listen"
 _RUN = "Run an exchange"
 _COMMANDS = (
     _Command("demo", "tools.demo", "demo", "Run a whole exchange here, with a live view.", _TRY),
-    _Command(
-        "replay", "tools.replay.command", "replay", "Run recorded order flow through it.", _TRY
-    ),
-    _Command("bench", "tools.bench.command", "bench_app", "Measure what each part costs.", _TRY),
+    _Command("replay", "tools.replay.command", "replay", "Play recorded order flow.", _TRY),
+    _Command("bench", "tools.bench.command", "bench_app", "Measure what the parts cost.", _TRY),
     _Command("send", "tools.send", "send", "Enter orders from the shell.", _TRADE),
     _Command("load", "tools.load.command", "load", "Send synthetic order flow.", _TRADE),
     _Command("subscribe", "tools.subscribe", "subscribe", "Print the feed, or a book.", _TRADE),
     _Command("engine", "tools.roles", "run_engine", "Run the engine.", _RUN),
     _Command("retransmitter", "tools.roles", "run_retransmitter", "Run a retransmitter.", _RUN),
     _Command("gateway", "tools.roles", "run_gateway", "Run a gateway.", _RUN),
-    _Command("client", "tools.client_add", "client_app", "Say who may log in.", _RUN),
+    _Command("client", "tools.clients", "client_app", "Say who may log in.", _RUN),
     _Command("status", "tools.operate", "status", "Ask the engine how it is.", _RUN),
     _Command("halt", "tools.operate", "halt", "Halt an instrument.", _RUN),
     _Command("resume", "tools.operate", "resume", "Let a halted instrument trade again.", _RUN),

@@ -78,7 +78,7 @@ class Running:
         )
         self.receiver = open_receiver(self.feed)
         self.engine = EngineProcess(
-            self.feed, self.settings, [InstrumentSettings(symbol="ACME", short_sale=False)]
+            self.feed, self.settings, [InstrumentSettings(symbol="ACME", short_sale=False)], epoch=1
         )
 
     async def frames(self, count: int) -> list[Frame]:

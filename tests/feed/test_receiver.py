@@ -190,6 +190,29 @@ def test_commit_of_the_new_epoch_does_not_vouch_for_frames_of_the_old_one() -> N
     assert [frame.data for frame in frames] == other[2:]
 
 
+def test_primary_that_begins_the_list_anew_ends_it_loudly() -> None:
+    to = receiver()
+    take(to, [data(1, 6)])
+    assert take(to, [data(1, 2, epoch=2), data(7, 8)]) == [[], []]
+    assert to.failure == GapFailure(1, 6, "the primary of epoch 2 has begun the list anew at 1")
+    assert (to.epoch, to.next_sequence, to.on_time(SOON_NS)) == (1, 7, [])
+    assert to.counters.after_failure == 2
+
+
+def test_heartbeat_shows_that_a_primary_begins_the_list_anew() -> None:
+    to = receiver()
+    take(to, [data(1, 6)])
+    take(to, [heartbeat(3, epoch=2)])
+    assert to.failure is not None
+
+
+def test_retransmission_of_committed_frames_in_a_new_epoch_is_no_new_beginning() -> None:
+    to = receiver()
+    take(to, [data(1, 6)])
+    assert to.on_datagram(answer(FRAMES, 2, 3, epoch=2), SOON_NS, 0) == []
+    assert (to.failure, to.epoch) == (None, 2)
+
+
 def test_retransmission_in_an_old_epoch_is_dropped_like_any_packet() -> None:
     to = receiver()
     take(to, [data(1, 1, epoch=2), data(4, 4, epoch=2)])

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from feed.messages import SelfTradePrevention
 from gateway.clients import read_clients
-from tools.client_add import client_app
+from tools.clients import client_app
 from tools.console import CommandError
 
 

@@ -1,0 +1,400 @@
+"""A gateway's logic: sessions, log-ins, streams and the uplink, in one plain object.
+
+Sans-I/O. A shell or a simulator tells it what happened, and then carries out what it asks for:
+
+    session = gateway.connect(host, now_ns)               # a client's connection, and its data:
+    gateway.on_data(session, data, now_ns)
+    for session in gateway.take_changed():                # after every call
+        send(gateway.take_output(session, buffered_bytes, now_ns))   # until it is empty
+        read_or_not(session.is_reading)
+        if session.closing is not None: close()           # once that is sent
+    for verification in gateway.take_verifications():     # look at a secret, and then
+        gateway.on_verified(verification.session, client, now_ns)
+    send_to_engine(gateway.uplink.take_output())
+
+A log-in is checked, submitted as a command, and answered when the feed shows it committed. All that
+a client is told of its orders comes from the feed, through its stream.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from feed.codec import Frame
+from feed.messages import ALL_SYMBOLS, CancelReason, LogIn, MassCancel, pad
+from feed.schema import FrameType
+from feed.subscriber import Group
+from gateway.clients import ClientSettings
+from gateway.closing import ClosingReason
+from gateway.limits import FailedLogIns, Origin, Rates
+from gateway.session import Phase, Session, SessionCounters, resume_refusal
+from gateway.settings import GatewaySettings
+from gateway.soup import SESSION_BYTES, LoginRequest
+from gateway.streams import Streams
+from gateway.uplink import Uplink
+
+# How often the sessions' timers are looked at: a tenth of the shortest, the heartbeat.
+TICK_NS = 100_000_000
+# Committed frames not yet delivered here, beyond which a log-in would wait too long for its own
+# to come by: about as many as arrive within a second of catching up.
+CATCHING_UP_FRAMES = 10_000
+
+
+class Verification(NamedTuple):
+    """A secret to be looked at; answer with `on_verified` or `on_unverifiable`."""
+
+    session: Session
+    name: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Verification({self.name!r})"
+
+
+class _LogIn(NamedTuple):
+    """A log-in on its way through the list."""
+
+    session: Session
+    client: ClientSettings
+
+
+class Gateway:
+    """All that a gateway knows."""
+
+    def __init__(
+        self,
+        exchange: str,
+        settings: GatewaySettings,
+        random: Random,
+        wall_clock_ns: Callable[[], int],
+    ) -> None:
+        """`exchange` is the name of the SoupBinTCP session; `random` draws the log-ins' numbers.
+
+        `wall_clock_ns` gives the time since 1970 for what the gateway itself answers. Raises
+        ValueError when the name does not fit its field.
+        """
+        pad(exchange, SESSION_BYTES)
+        self.streams = Streams(settings.stream_limit_bytes)
+        self.uplink = Uplink(settings.uplink)
+        self.delivered_sequence = 0
+        self.deadline_ns = 0  # when `on_time` wants to be called next
+        self._exchange = exchange
+        self._settings = settings
+        self._random = random
+        self._wall_clock_ns = wall_clock_ns
+        self._failed_log_ins = FailedLogIns(settings.log_ins)
+        self._rates = Rates(settings.sessions)
+        # Dicts rather than sets: their order is the same in every run.
+        self._sessions: dict[Session, None] = {}
+        self._strangers: dict[Session, None] = {}
+        self._strangers_of: Counter[str] = Counter()  # by host
+        self._open: dict[int, Session] = {}  # by client; one session for each
+        self._clients: dict[int, ClientSettings] = {}  # those who are logged in here
+        self._log_ins: dict[int, _LogIn] = {}  # by the number of the log-in
+        self._held: dict[Session, None] = {}  # those who wait for room in the uplink
+        self._changed: dict[Session, None] = {}
+        self._verifications: list[Verification] = []
+        self._unverified = 0  # of those that were handed out too
+        self._committed_sequence = 0
+        self._is_stopped = False
+        self._session_counters = SessionCounters()
+        self._connections = 0
+        self._accepted = 0
+        self._closed: Counter[ClosingReason] = Counter()
+
+    # What happens to a client's connection.
+
+    def connect(self, host: str, now_ns: int) -> Session:
+        """Somebody connected; the session is closed at once when there is no room for it."""
+        self._connections += 1
+        session = Session(
+            self._exchange,
+            host,
+            self._settings.sessions,
+            self._session_counters,
+            self._wall_clock_ns,
+            now_ns,
+        )
+        self._sessions[session] = None
+        self._strangers[session] = None
+        self._strangers_of[host] += 1
+        limits = self._settings.connections
+        if self._is_stopped:
+            session.close(ClosingReason.GATEWAY_STOPS, now_ns)
+        elif len(self._sessions) > limits.connections:
+            session.close(ClosingReason.TOO_MANY_CONNECTIONS, now_ns)
+        elif (
+            len(self._strangers) > limits.strangers
+            or self._strangers_of[host] > limits.strangers_per_host
+        ):
+            session.close(ClosingReason.TOO_MANY_STRANGERS, now_ns)
+        self._settle(session, now_ns)
+        return session
+
+    def on_data(self, session: Session, data: bytes, now_ns: int) -> None:
+        """Bytes came from a client."""
+        session.receive(data, now_ns)
+        self._read(session, now_ns)
+
+    def on_disconnected(self, session: Session, now_ns: int) -> None:
+        """A client's connection is gone."""
+        session.close(ClosingReason.DISCONNECTED, now_ns)
+        self._settle(session, now_ns)
+        self._changed.pop(session, None)
+
+    def take_changed(self) -> list[Session]:
+        """The sessions that may have something to send, or to close, or another mind to read."""
+        changed = list(self._changed)
+        self._changed.clear()
+        return changed
+
+    def take_output(self, session: Session, buffered_bytes: int, now_ns: int) -> bytes:
+        """What to send to a client now; `buffered_bytes` were sent and have not left yet."""
+        data = session.take_output(buffered_bytes, now_ns)
+        if session.phase is Phase.CLOSED and session in self._sessions:
+            self._settle(session, now_ns)
+        return data
+
+    # What becomes of a log-in.
+
+    def take_verifications(self) -> list[Verification]:
+        """The secrets to look at. There are no more of them under way than `strangers`."""
+        taken, self._verifications = self._verifications, []
+        return taken
+
+    def on_verified(self, session: Session, client: ClientSettings | None, now_ns: int) -> None:
+        """The name and secret of a session are those of this client, or (None) of nobody."""
+        self._unverified -= 1
+        origin = Origin(session.user, session.host)
+        if client is None:
+            self._failed_log_ins.failed(origin, now_ns)
+        else:
+            self._failed_log_ins.succeeded(origin)
+        if session.phase is not Phase.CHECKING:
+            return  # it has closed meanwhile
+        if client is None:
+            session.close(ClosingReason.NOT_AUTHORISED, now_ns)
+        elif self._committed_sequence - self.delivered_sequence > CATCHING_UP_FRAMES:
+            session.close(ClosingReason.CATCHING_UP, now_ns)
+        else:
+            refusal = resume_refusal(self.streams.of(client.number), session.requested_sequence)
+            if refusal is not None:
+                session.close(refusal, now_ns)
+            else:
+                self._submit_log_in(session, client, now_ns)
+        self._settle(session, now_ns)
+
+    def on_unverifiable(self, session: Session, now_ns: int) -> None:
+        """The secret of a session was not looked at."""
+        self._unverified -= 1
+        session.close(ClosingReason.SECRET_NOT_CHECKED, now_ns)
+        self._settle(session, now_ns)
+
+    # What comes from the feed and the engine.
+
+    def on_feed(
+        self, groups: Sequence[Group], epoch: int, committed_sequence: int, now_ns: int
+    ) -> None:
+        """The next whole committed groups of the list, if any, and what the packets last said.
+
+        `committed_sequence` may be ahead of the groups, while gaps are repaired.
+        """
+        self.uplink.on_epoch(epoch)
+        self._committed_sequence = committed_sequence
+        for group in groups:
+            frames = group.frames
+            if frames[0].type is FrameType.LOG_IN:
+                self._on_log_in(frames, now_ns)
+            for client in self.streams.apply(frames):
+                session = self._open.get(client)
+                if session is not None:
+                    self._changed[session] = None
+            self.delivered_sequence = group.last_sequence
+        self._on_progress(now_ns)
+
+    def on_uplink_connected(self, now_ns: int) -> None:
+        """There is a connection to the engine."""
+        self.uplink.on_connected(now_ns)
+
+    def on_uplink_lost(self, now_ns: int) -> None:
+        """The connection to the engine is gone. Clients stay, but for those about to log in."""
+        for login in self.uplink.on_lost():
+            self._refuse_log_in(login, ClosingReason.LOG_IN_LOST, now_ns)
+        self._read_held(now_ns)
+
+    def on_uplink_data(self, data: bytes, now_ns: int) -> None:
+        """Bytes came from the engine; raises WireError when they can't be its decisions."""
+        self.uplink.on_data(data, now_ns)
+        self._on_progress(now_ns)
+
+    # Time, and the end.
+
+    def on_time(self, now_ns: int) -> None:
+        """Sends heartbeats, closes what is silent or slow."""
+        self.deadline_ns = now_ns + TICK_NS
+        for session in tuple(self._sessions):
+            session.on_time(now_ns)
+            if session.has_output:
+                self._changed[session] = None
+            if session.phase is Phase.CLOSED:
+                self._settle(session, now_ns)
+
+    def stop(self, reason: ClosingReason, now_ns: int) -> None:
+        """Ends all sessions, and takes no more."""
+        self._is_stopped = True
+        for session in tuple(self._sessions):
+            session.close(reason, now_ns)
+            self._settle(session, now_ns)
+
+    def summary(self) -> dict[str, Any]:
+        """What the gateway has done, for operators and programs."""
+        uplink, sessions = self.uplink, self._session_counters
+        return {
+            "sequence": self.delivered_sequence,
+            "connections": self._connections,
+            "log_ins": self._accepted,
+            "sessions": len(self._open),
+            "closed": {reason.value: count for reason, count in self._closed.items()},
+            "packets": sessions.packets,
+            "commands": sessions.commands,
+            "refusals": dict(sessions.refusals),
+            "heartbeats_sent": sessions.heartbeats_sent,
+            "stream_messages": self.streams.message_count,
+            "uplink": {
+                "connections": uplink.connections,
+                "submissions": uplink.submissions,
+                "resent": uplink.resent,
+                "decisions": uplink.decisions,
+                "pending": uplink.pending_count,
+            },
+        }
+
+    def check(self) -> None:
+        """Raises AssertionError when the parts do not agree with one another."""
+        self.uplink.check()
+        self.streams.check()
+        self._failed_log_ins.check()
+        limits = self._settings.connections
+        assert len(self._sessions) <= limits.connections
+        assert len(self._strangers) <= limits.strangers
+        assert self._strangers_of == Counter(session.host for session in self._strangers)
+        for session in self._sessions:
+            is_open = session.phase is Phase.OPEN
+            assert session.phase is not Phase.CLOSED, "a closed session is still kept"
+            assert (session in self._strangers) != is_open
+            assert not is_open or self._open[session.client] is session
+        assert all(session in self._sessions for session in self._open.values())
+        assert all(session in self._sessions for session in self._held)
+        assert self._clients.keys() == self._open.keys()
+
+    # How it is done.
+
+    def _read(self, session: Session, now_ns: int) -> None:
+        """Takes what the uplink has room for of what a session has received."""
+        room = self.uplink.room(session.client) if session.phase is Phase.OPEN else 1
+        commands = session.take_commands(room, now_ns)
+        for command in commands:
+            self.uplink.submit(session.login, command, now_ns)
+        request = session.take_log_in_request()
+        if request is not None:
+            self._check_log_in(session, request, now_ns)
+        if session.is_held:
+            self._held[session] = None
+        self._settle(session, now_ns)
+
+    def _on_progress(self, now_ns: int) -> None:
+        """More may be decided, or delivered, than before."""
+        for login in self.uplink.on_delivered(self.delivered_sequence):
+            self._refuse_log_in(login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
+        self._read_held(now_ns)
+
+    def _read_held(self, now_ns: int) -> None:
+        for session in tuple(self._held):
+            if self.uplink.has_room_again(session.client):
+                del self._held[session]
+                self._read(session, now_ns)
+
+    def _check_log_in(self, session: Session, request: LoginRequest, now_ns: int) -> None:
+        # Who hangs up leaves its secret behind, so connections alone do not bound these.
+        if self._unverified >= self._settings.connections.strangers:
+            session.close(ClosingReason.SECRET_NOT_CHECKED, now_ns)
+        elif not self._failed_log_ins.start(Origin(session.user, session.host), now_ns):
+            session.close(ClosingReason.TOO_MANY_FAILURES, now_ns)
+        else:
+            self._unverified += 1
+            self._verifications.append(Verification(session, session.user, request.password))
+
+    def _submit_log_in(self, session: Session, client: ClientSettings, now_ns: int) -> None:
+        login = self._random.getrandbits(64) or 1
+        session.login = login
+        self._log_ins[login] = _LogIn(session, client)
+        command = LogIn(client.number, login, client.self_trade_prevention)
+        self.uplink.submit(login, command, now_ns)
+
+    def _refuse_log_in(self, login: int, reason: ClosingReason, now_ns: int) -> None:
+        log_in = self._log_ins.pop(login, None)
+        if log_in is not None:
+            log_in.session.close(reason, now_ns)
+            self._settle(log_in.session, now_ns)
+
+    def _on_log_in(self, frames: Sequence[Frame], now_ns: int) -> None:
+        """A client has logged in, here or elsewhere: whatever session it had is over."""
+        command = frames[0].message()
+        assert isinstance(command, LogIn)
+        if frames[-1].type is FrameType.REJECTED:
+            self._refuse_log_in(command.login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
+            return
+        current = self._open.get(command.client)
+        if current is not None and current.login != command.login:
+            current.close(ClosingReason.SUPERSEDED, now_ns)
+            self._settle(current, now_ns)
+        log_in = self._log_ins.pop(command.login, None)
+        if log_in is not None:
+            self._open_session(log_in, command, now_ns)
+
+    def _open_session(self, log_in: _LogIn, command: LogIn, now_ns: int) -> None:
+        session, client = log_in
+        if session.phase is Phase.CHECKING:
+            stream = self.streams.of(command.client)
+            rate = self._rates.of(client)
+            session.accept(command.client, command.login, stream, rate, now_ns)
+        if session.phase is Phase.CLOSED:  # before its log-in came by, or it can't be resumed
+            self._cancel_orders(client, command.login, now_ns)
+            self._settle(session, now_ns)
+            return
+        self._accepted += 1
+        self._leave_strangers(session)
+        self._open[command.client] = session
+        self._clients[command.client] = client
+        self._read(session, now_ns)
+
+    def _settle(self, session: Session, now_ns: int) -> None:
+        """Has the shell look at a session, and forgets it once it is closed."""
+        self._changed[session] = None
+        if session.closing is None or session not in self._sessions:
+            return
+        del self._sessions[session]
+        self._held.pop(session, None)
+        self._closed[session.closing] += 1
+        self._leave_strangers(session)
+        if self._open.get(session.client) is session:
+            del self._open[session.client]
+            client = self._clients.pop(session.client)
+            if session.closing is not ClosingReason.SUPERSEDED:
+                self._cancel_orders(client, session.login, now_ns)
+        elif session.login in self._log_ins and self.uplink.withdraw(session.login):
+            del self._log_ins[session.login]
+
+    def _leave_strangers(self, session: Session) -> None:
+        if session in self._strangers:
+            del self._strangers[session]
+            self._strangers_of[session.host] -= 1
+            if not self._strangers_of[session.host]:
+                del self._strangers_of[session.host]
+
+    def _cancel_orders(self, client: ClientSettings, login: int, now_ns: int) -> None:
+        """Cancels all orders of a client that is gone, if it asks for that."""
+        if client.cancel_on_disconnect:
+            command = MassCancel(client.number, 0, ALL_SYMBOLS, CancelReason.LINK_LOST)
+            self.uplink.submit(login, command, now_ns)

@@ -1,0 +1,246 @@
+"""The gateway's process: the sockets, clocks and threads around `gateway.gateway`."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from random import SystemRandom
+from typing import Any
+
+import structlog
+
+from feed.faults import Faults
+from feed.gap import GapFailure
+from feed.listener import Listener
+from feed.settings import Address, FeedSettings
+from feed.subscriber import Group, Subscriber
+from gateway.client_connections import ClientConnections
+from gateway.closing import ClosingReason
+from gateway.engine_connection import EngineConnection
+from gateway.gateway import Gateway, Verification
+from gateway.session import Phase
+from gateway.settings import GatewaySettings
+from gateway.verifier import Verifier
+
+log = structlog.get_logger()
+
+# Hashes looked at in parallel: each takes a core and 19 MiB, and the event loop needs a core too.
+VERIFIER_THREADS = 2
+TLS_HANDSHAKE_SECONDS = 5.0
+# For the engine to decide what is on its way when the gateway stops, such as the mass cancels of
+# clients that want them.
+LAST_WORDS_SECONDS = 1.0
+
+
+class FeedLostError(Exception):
+    """The gateway can't read the list any further, and so can't tell its clients anything more."""
+
+    def __init__(self, failure: GapFailure) -> None:
+        first, last, reason = failure
+        super().__init__(f"frames {first} to {last} can't be had: {reason}")
+
+
+class GatewayProcess:
+    """A gateway on real sockets."""
+
+    def __init__(
+        self,
+        exchange: str,
+        feed: FeedSettings,
+        settings: GatewaySettings,
+        engine_commands: Address,
+        retransmitters: Sequence[Address],
+        faults: Faults | None = None,
+    ) -> None:
+        """Raises ClientsError or OSError when a file can't be read."""
+        random = SystemRandom()
+        self.settings = settings
+        self.gateway = Gateway(exchange, settings, random, time.time_ns)
+        self.address = settings.listen  # once it runs, with the port that it was given
+        self.connections = ClientConnections(self.gateway, settings, self.flush)
+        self._tls = _tls_context(settings)
+        self._verifier = Verifier(settings.clients)
+        self._verifications: set[asyncio.Task[None]] = set()
+        self._verifier_turn = asyncio.Semaphore(VERIFIER_THREADS)
+        self._executor = ThreadPoolExecutor(VERIFIER_THREADS, "verifier")
+        self._flushed = asyncio.Event()
+        self._engine = EngineConnection(
+            self.gateway, engine_commands, settings.uplink, random, self.flush
+        )
+        self._subscriber = Subscriber(
+            shard=feed.shard, source_count=len(retransmitters), random=random
+        )
+        self._listener = Listener(
+            feed,
+            self._subscriber,
+            retransmitters,
+            self._on_groups,
+            receive=settings.receive,
+            faults=faults,
+        )
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serves clients until `stop` is set.
+
+        Raises FeedLostError when a part of the list can't be had, OSError when an address is taken.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._executor.shutdown, cancel_futures=True)
+            self._listener.start()
+            stack.callback(self._listener.close)
+            server = await self._listen()
+            stack.callback(server.close)
+            self.address = Address(*server.sockets[0].getsockname()[:2])
+            tasks: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(work)
+                for work in (self._engine.run(), self._keep_time(), stop.wait())
+            ]
+            stack.push_async_callback(_cancel, tasks)
+            log.info("gateway ready", listen=str(self.address), tls=self._tls is not None)
+            ready()
+            await asyncio.wait((*tasks, self._listener.failed), return_when=asyncio.FIRST_COMPLETED)
+            server.close()
+            is_failed = self._listener.failed.done()
+            reason = ClosingReason.FEED_LOST if is_failed else ClosingReason.GATEWAY_STOPS
+            await self._end_sessions(reason)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if is_failed:
+                raise FeedLostError(self._listener.failed.result())
+
+    def flush(self) -> None:
+        """Carries out what the gateway asks for, after anything that has happened to it."""
+        now_ns = time.monotonic_ns()
+        self.connections.flush(now_ns)
+        for verification in self.gateway.take_verifications():
+            task = asyncio.ensure_future(self._verify(verification))
+            self._verifications.add(task)
+            task.add_done_callback(self._verifications.discard)
+        self._engine.flush(now_ns)
+        self._flushed.set()
+
+    def summary(self) -> dict[str, Any]:
+        """What the gateway has done, for operators and programs."""
+        counters = self._subscriber.counters
+        return {
+            "role": "gateway",
+            **self.gateway.summary(),
+            "epoch": self._subscriber.epoch,
+            "gaps_detected": counters.gaps_detected,
+            "gaps_filled": counters.gaps_filled,
+            "feed": {**asdict(counters), "listener": asdict(self._listener.counters)},
+        }
+
+    async def _listen(self) -> asyncio.Server:
+        host, port = self.settings.listen
+        return await asyncio.get_running_loop().create_server(
+            self.connections.make,
+            host,
+            port,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else TLS_HANDSHAKE_SECONDS,
+        )
+
+    def _on_groups(self, groups: list[Group]) -> None:
+        self._tell_of_feed(groups)
+        self.flush()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._tell_of_feed([])  # the epoch and the commit move without groups, too
+            now_ns = time.monotonic_ns()
+            self.gateway.on_time(now_ns)
+            self.flush()
+            await asyncio.sleep(max(0, self.gateway.deadline_ns - now_ns) / 1e9)
+
+    def _tell_of_feed(self, groups: list[Group]) -> None:
+        subscriber = self._subscriber
+        now_ns = time.monotonic_ns()
+        self.gateway.on_feed(groups, subscriber.epoch, subscriber.committed_sequence, now_ns)
+
+    async def _verify(self, verification: Verification) -> None:
+        session, name, secret = verification
+        loop = asyncio.get_running_loop()
+        async with self._verifier_turn:
+            if session.phase is Phase.CLOSED:  # nobody waits for it any more
+                self.gateway.on_unverifiable(session, time.monotonic_ns())
+                return
+            try:
+                client = await loop.run_in_executor(
+                    self._executor, self._verifier.verify, name, secret
+                )
+            except Exception as error:  # no traceback: it might show the secret
+                log.error("secret not checked", client=name, why=repr(error))
+                self.gateway.on_unverifiable(session, time.monotonic_ns())
+            else:
+                self._tell_of_feed([])  # it is not let in while this gateway lags behind
+                self.gateway.on_verified(session, client, time.monotonic_ns())
+        self.flush()
+
+    async def _end_sessions(self, reason: ClosingReason) -> None:
+        """Says goodbye to all clients, and lets the engine decide what they leave behind."""
+        self.gateway.stop(reason, time.monotonic_ns())
+        self.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                while self.connections.count or self._is_deciding:
+                    self._flushed.clear()
+                    await self._flushed.wait()
+        self.connections.abort()
+        await _cancel(self._verifications)
+
+    @property
+    def _is_deciding(self) -> bool:
+        uplink = self.gateway.uplink
+        return uplink.is_connected and not uplink.is_idle
+
+
+async def run(
+    name: str,
+    exchange: str,
+    feed: FeedSettings,
+    settings: GatewaySettings,
+    engine_commands: Address,
+    retransmitters: Sequence[Address],
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    faults: Faults | None = None,
+) -> dict[str, Any]:
+    """Runs the gateway `name` of an exchange until `stop` is set; returns what it did.
+
+    Calls `ready` once clients can connect. `exchange` is the name of the SoupBinTCP session.
+    Raises ClientsError or OSError when a file can't be read or an address is taken, FeedLostError
+    when the gateway can't go on.
+    """
+    gateway = GatewayProcess(exchange, feed, settings, engine_commands, retransmitters, faults)
+    try:
+        await gateway.run(stop, ready)
+    finally:
+        summary = {"name": name, **gateway.summary()}
+        log.info("gateway stopped", **summary)
+    return summary
+
+
+def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    except OSError as error:  # ssl.SSLError is one
+        files = f"{settings.tls_certificate} and {settings.tls_key}"
+        raise OSError(f"can't use the TLS certificate and key in {files}: {error}") from error
+    return context
+
+
+async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Ends these tasks; what they raised is for who awaits them, or has been told."""
+    waiting = [task for task in tasks if not task.done()]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,338 @@
+"""One client's connection: bytes and times in; bytes, commands and a closing reason out.
+
+Sans-I/O. What the client sends is `receive`d and cut into commands only as fast as they can be
+taken, so that a client waits when the engine does. What it is sent comes from its stream, at the
+place where this connection is, only as fast as the client takes it: `take_output`.
+
+    STRANGER -- log-in request --> CHECKING -- accept --> OPEN
+        \\____________________ close ________________________/ --> CLOSED
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import closing
+from enum import Enum, auto
+
+from feed.messages import NO_CLIENT_ORDER_ID, CancelOrder, EnterOrder, MassCancel, ReplaceOrder
+from gateway.closing import ClosingReason
+from gateway.limits import Rate
+from gateway.ouch import AccountQuery
+from gateway.rejects import GatewayReject
+from gateway.settings import SessionLimits
+from gateway.soup import (
+    ClientHeartbeat,
+    ClientPacket,
+    Debug,
+    EndOfSession,
+    LoginAccepted,
+    LoginRejected,
+    LoginRequest,
+    LogoutRequest,
+    ServerHeartbeat,
+    SoupError,
+    UnsequencedData,
+    client_packets,
+)
+from gateway.streams import Stream
+from gateway.translate import ClientCommand, Refusal, encode_account, encode_refusal, to_command
+
+# What may come in after the gateway has asked to read no more: what was already on its way.
+UNREAD_LIMIT_BYTES = 1 << 20
+
+
+class Phase(Enum):
+    """How far a session is."""
+
+    STRANGER = auto()  # no log-in request yet
+    CHECKING = auto()  # its log-in is looked at, and then on its way through the list
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class SessionCounters:
+    """What all sessions of a gateway have seen together."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.commands = 0
+        self.heartbeats_sent = 0
+        self.refusals: Counter[str] = Counter()  # by the name of the GatewayReject
+
+
+class Session:
+    """One connection of one client, or of whoever it turns out to be."""
+
+    def __init__(
+        self,
+        exchange: str,
+        host: str,
+        limits: SessionLimits,
+        counters: SessionCounters,
+        wall_clock_ns: Callable[[], int],
+        now_ns: int,
+    ) -> None:
+        """`wall_clock_ns` gives the time since 1970 for what the gateway itself answers."""
+        self.host = host
+        self.phase = Phase.STRANGER
+        self.closing: ClosingReason | None = None
+        self.user = ""  # the name that it asked to log in under
+        self.requested_sequence = 0  # where in its stream it wants to begin
+        self.client = 0  # its number, once it is open
+        self.login = 0
+        self.is_held = False  # it waits for room for its commands
+        self._exchange = exchange
+        self._limits = limits
+        self._counters = counters
+        self._wall_clock_ns = wall_clock_ns
+        self._log_in_request: LoginRequest | None = None
+        self._reader = client_packets()
+        self._unread: list[bytes] = []  # not cut into packets yet
+        self._unread_bytes = 0
+        self._control = bytearray()  # what is to be sent outside of the stream
+        self._stream: Stream | None = None
+        self._rate: Rate | None = None
+        self._next_sequence = 1  # of the stream, to send next
+        self._position = 0  # of that message in the stream's bytes
+        self._is_catching_up = True  # it has not been at the end of the stream yet
+        self._buffered_bytes = 0  # handed out, and not yet taken by the client
+        self._phase_since_ns = now_ns
+        self._heard_at_ns = now_ns
+        self._sent_at_ns = now_ns
+        self._progress_at_ns = now_ns
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the connection should be read; if not, the client is made to wait."""
+        return not self.is_held and self.phase in (Phase.STRANGER, Phase.OPEN)
+
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next message of the stream that goes to the client."""
+        return self._next_sequence
+
+    @property
+    def stream(self) -> Stream:
+        """The client's stream; there is one from when the session is open."""
+        assert self._stream is not None
+        return self._stream
+
+    def receive(self, data: bytes, now_ns: int) -> None:
+        """Bytes came from the client; `take_commands` looks at them."""
+        if self.phase is Phase.CLOSED:
+            return
+        self._heard_at_ns = now_ns
+        self._unread.append(data)
+        self._unread_bytes += len(data)
+        if not self.is_reading and self._unread_bytes > UNREAD_LIMIT_BYTES:
+            self.close(ClosingReason.TOO_MUCH_UNREAD, now_ns)
+
+    def take_commands(self, room: int, now_ns: int) -> list[ClientCommand]:
+        """The next commands of what was received, `room` of them at most.
+
+        When there is no room for more, the session is held: it is not read until it is asked again
+        with room. Reads up to a log-in request, and no further until that is accepted.
+        """
+        commands: list[ClientCommand] = []
+        if self.phase not in (Phase.STRANGER, Phase.OPEN):
+            return commands
+        if self.is_held:
+            self._heard_at_ns = now_ns  # its silence was not its own
+        self.is_held = room <= 0
+        if self.is_held:
+            return commands
+        data = b"".join(self._unread)
+        self._unread.clear()
+        self._unread_bytes = 0
+        try:
+            with closing(self._packets(data)) as packets:
+                for packet in packets:
+                    command = self._on_packet(packet, now_ns)
+                    if command is not None:
+                        commands.append(command)
+                    self.is_held = len(commands) == room
+                    if not self.is_reading:
+                        break
+        except SoupError as error:
+            self.close(ClosingReason.BAD_PACKET, now_ns, str(error))
+        self._counters.commands += len(commands)
+        return commands
+
+    def take_log_in_request(self) -> LoginRequest | None:
+        """The log-in request, once; the session keeps no secret."""
+        request, self._log_in_request = self._log_in_request, None
+        return request
+
+    def accept(self, client: int, login: int, stream: Stream, rate: Rate, now_ns: int) -> None:
+        """The log-in is in the list: the stream goes out from the number that was asked for.
+
+        Closes the session when the stream can't be sent from there.
+        """
+        assert self.phase is Phase.CHECKING
+        requested = self.requested_sequence
+        refusal = resume_refusal(stream, requested)
+        if refusal is None and requested > stream.next_sequence:
+            refusal = ClosingReason.SEQUENCE_TOO_HIGH
+        if refusal is not None:
+            self.close(refusal, now_ns)
+            return
+        self.phase = Phase.OPEN
+        self.client, self.login = client, login
+        self._stream, self._rate = stream, rate
+        self._next_sequence = requested or stream.next_sequence
+        self._position = stream.position(self._next_sequence)
+        self._heard_at_ns = self._progress_at_ns = now_ns
+        self._control += LoginAccepted(self._exchange, self._next_sequence).encode()
+
+    def close(self, reason: ClosingReason, now_ns: int, detail: str = "") -> None:
+        """Ends the session; the client is told why in the last bytes. The first reason stays."""
+        if self.phase is Phase.CLOSED:
+            return
+        if reason is not ClosingReason.DISCONNECTED:
+            text = f"{reason.text} ({detail})" if detail else reason.text
+            self._control += Debug(text).encode()
+            if self.phase is Phase.CHECKING and reason.login_reject is not None:
+                self._control += LoginRejected(reason.login_reject).encode()
+            if reason is ClosingReason.GATEWAY_STOPS:
+                self._control += EndOfSession().encode()
+        self.closing = reason
+        self.phase = Phase.CLOSED
+        self._phase_since_ns = now_ns
+        self._unread.clear()
+
+    def on_time(self, now_ns: int) -> None:
+        """Sends a heartbeat when it is due, and closes the session when its time is over."""
+        limits = self._limits
+        age_ns = now_ns - self._phase_since_ns
+        match self.phase:
+            case Phase.STRANGER if age_ns >= limits.log_in_timeout_ns:
+                self.close(ClosingReason.LOG_IN_TIMEOUT, now_ns)
+            case Phase.CHECKING if age_ns >= limits.log_in_timeout_ns:
+                self.close(ClosingReason.LOG_IN_UNANSWERED, now_ns)
+            case Phase.OPEN if (
+                self.is_reading and now_ns - self._heard_at_ns >= limits.dead_link_ns
+            ):
+                self.close(ClosingReason.DEAD_LINK, now_ns)
+            case Phase.OPEN if now_ns - self._sent_at_ns >= limits.heartbeat_interval_ns:
+                if not self.has_output:
+                    self._control += ServerHeartbeat().encode()
+                    self._counters.heartbeats_sent += 1
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is more to send, or to wait for the client to take."""
+        return bool(self._control or self._buffered_bytes or self._backlog_bytes)
+
+    def take_output(self, buffered_bytes: int, now_ns: int) -> bytes:
+        """What to send now, when `buffered_bytes` of earlier output have not been taken yet.
+
+        To be called, while there is output, every now and then: closes the session when the client
+        takes nothing for too long, or has fallen too far behind. What is not in the stream may take
+        as much room as the stream does.
+        """
+        limit_bytes = self._limits.output_bytes
+        if buffered_bytes < self._buffered_bytes or self._buffered_bytes == 0:
+            self._progress_at_ns = now_ns
+        output = bytearray(self._control)
+        self._control.clear()
+        if self.phase is Phase.OPEN:
+            used_bytes = buffered_bytes + len(output)
+            self._send_stream(output, limit_bytes - used_bytes, now_ns)
+            is_stalled = now_ns - self._progress_at_ns >= self._limits.stalled_ns
+            if is_stalled or self._is_behind or used_bytes > 2 * limit_bytes:
+                self.close(ClosingReason.SLOW_CLIENT, now_ns)
+            output += self._control
+            self._control.clear()
+        if output:
+            self._sent_at_ns = now_ns
+        self._buffered_bytes = buffered_bytes + len(output)
+        return bytes(output)
+
+    @property
+    def _backlog_bytes(self) -> int:
+        return 0 if self._stream is None else self._stream.end_position - self._position
+
+    @property
+    def _is_behind(self) -> bool:
+        return not self._is_catching_up and self._backlog_bytes > self._limits.behind_bytes
+
+    def _send_stream(self, output: bytearray, room: int, now_ns: int) -> None:
+        stream = self.stream
+        while room > 0 and self._backlog_bytes:
+            if self._next_sequence < stream.first_sequence:
+                self.close(ClosingReason.SLOW_CLIENT, now_ns, "its next message is not kept")
+                return
+            data, self._next_sequence = stream.read(self._next_sequence, room)
+            output += data
+            self._position += len(data)
+            room -= len(data)
+        if not self._backlog_bytes:
+            self._is_catching_up = False
+
+    def _packets(self, data: bytes) -> Generator[ClientPacket, None, None]:
+        """The packets that `data` completes; those after the last one taken are kept for later."""
+        yield from self._reader.take(data)
+
+    def _on_packet(self, packet: ClientPacket, now_ns: int) -> ClientCommand | None:
+        self._counters.packets += 1
+        match packet:
+            case UnsequencedData(payload) if self.phase is Phase.OPEN:
+                return self._command(payload, now_ns)
+            case LoginRequest() if self.phase is Phase.STRANGER:
+                self._on_log_in_request(packet, now_ns)
+            case LogoutRequest():
+                self.close(ClosingReason.LOGGED_OUT, now_ns)
+            case ClientHeartbeat() | Debug():
+                pass
+            case _:
+                self.close(ClosingReason.UNEXPECTED_PACKET, now_ns)
+        return None
+
+    def _on_log_in_request(self, request: LoginRequest, now_ns: int) -> None:
+        self.user = request.user.upper()
+        self.requested_sequence = request.sequence
+        self.phase = Phase.CHECKING
+        self._phase_since_ns = now_ns
+        if request.session.strip() in ("", self._exchange):
+            self._log_in_request = request
+        else:
+            self.close(ClosingReason.UNKNOWN_SESSION, now_ns)
+
+    def _command(self, payload: bytes, now_ns: int) -> ClientCommand | None:
+        """The command in an OUCH message; None when it was refused, which the client is told."""
+        assert self._rate is not None
+        message = to_command(payload, self.client)
+        if not isinstance(message, Refusal) and not self._rate.take(message, now_ns):
+            message = _too_fast(message)
+        match message:
+            case Refusal():
+                self._counters.refusals[message.reason.name.lower()] += 1
+                self._answer(encode_refusal(message, self._wall_clock_ns()), now_ns)
+            case AccountQuery():
+                last = self.stream.last_user_ref_num
+                self._answer(encode_account(last, self._wall_clock_ns()), now_ns)
+            case _:
+                return message
+        return None
+
+    def _answer(self, payload: bytes, now_ns: int) -> None:
+        """What the gateway itself has to say; it has no number in the client's stream."""
+        self._control += UnsequencedData(payload).encode()
+        if len(self._control) > self._limits.output_bytes:
+            self.close(ClosingReason.TOO_MANY_ANSWERS, now_ns)
+
+
+def resume_refusal(stream: Stream, requested: int) -> ClosingReason | None:
+    """Why a stream can't be sent from the requested number on, however it may grow; or None."""
+    is_dropped = requested != 0 and requested < stream.first_sequence
+    return ClosingReason.SEQUENCE_DROPPED if is_dropped else None
+
+
+def _too_fast(message: ClientCommand | AccountQuery) -> Refusal:
+    match message:
+        case EnterOrder() | ReplaceOrder():
+            user_ref_num, client_order_id = message.user_ref_num, message.client_order_id
+        case CancelOrder() | MassCancel():
+            user_ref_num, client_order_id = message.user_ref_num, NO_CLIENT_ORDER_ID
+        case AccountQuery():
+            user_ref_num, client_order_id = 0, NO_CLIENT_ORDER_ID
+    return Refusal(user_ref_num, GatewayReject.RATE_EXCEEDED, client_order_id)

@@ -1,0 +1,97 @@
+"""The gateway's part of the configuration: where it listens, and every bound on what it holds."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from feed.settings import AddressField, Settings
+
+
+class SessionLimits(Settings):
+    """What one connection may cost, and how long it may be silent. Times in nanoseconds."""
+
+    heartbeat_interval_ns: int = Field(default=1_000_000_000, ge=1)  # SoupBinTCP's second
+    dead_link_ns: int = Field(default=15_000_000_000, ge=1)  # SoupBinTCP's 15 seconds
+    # To send a log-in request, and then again to have it answered: longer than a round through
+    # the engine takes while an engine is being replaced, shorter than anybody's patience.
+    log_in_timeout_ns: int = Field(default=10_000_000_000, ge=1)
+    # What is handed to the connection and not taken by it, and the same again in the kernel; the
+    # rest waits in the client's stream, which all its connections share. It bounds what one costs.
+    output_bytes: int = Field(default=256 << 10, ge=4096)
+    # How far a client may fall behind its live stream: some 100,000 messages, or many seconds.
+    behind_bytes: int = Field(default=8 << 20, ge=4096)
+    # A client that takes nothing at all for so long is not there, though its machine may be.
+    stalled_ns: int = Field(default=10_000_000_000, ge=1)
+    # For each client, over all its connections; its entry in the clients file may say otherwise.
+    # The rate is near what one gateway carries in all, the burst is a second of it.
+    orders_per_second: int = Field(default=10_000, ge=1, le=1_000_000)
+    orders_burst: int = Field(default=10_000, ge=1, le=1_000_000)
+
+
+class LogInLimits(Settings):
+    """How often log-ins may fail before they are refused unseen."""
+
+    window_ns: int = Field(default=60_000_000_000, ge=1_000_000)
+    failures_per_name: int = Field(default=10, ge=1)  # in a window: a guess each six seconds
+    failures_per_host: int = Field(default=100, ge=1)  # more, since many clients may share a host
+    remembered: int = Field(default=10_000, ge=1)  # names and hosts; each costs some 200 bytes
+
+
+class ConnectionLimits(Settings):
+    """How many connections there may be."""
+
+    connections: int = Field(default=1000, ge=1)  # below the usual limit of 1,024 open files
+    # Connections that have not logged in cost little but are for anyone to open, so that they have
+    # bounds of their own: they can't take the places of clients.
+    strangers: int = Field(default=400, ge=1)
+    strangers_per_host: int = Field(default=200, ge=1)
+
+    @model_validator(mode="after")
+    def _strangers_leave_room_for_clients(self) -> "ConnectionLimits":
+        if self.strangers >= self.connections and self.connections > 1:
+            raise ValueError(
+                f"{self.strangers} strangers leave no room for clients in"
+                f" {self.connections} connections"
+            )
+        return self
+
+
+class UplinkLimits(Settings):
+    """How much may be on its way to the engine, and when its connection is given up. In ns."""
+
+    # Two or three of the engine's windows, so that it always has something to do; beyond that
+    # clients are no longer read.
+    pending: int = Field(default=8192, ge=2)
+    # A fair share of it for one client, so that the others are still read.
+    pending_per_client: int = Field(default=2048, ge=1)
+    # An engine that decides nothing for so long is taken for dead, though its machine answers.
+    decision_timeout_ns: int = Field(default=10_000_000_000, ge=1)
+    # A host that is gone does not refuse a connection, it says nothing.
+    connect_timeout_ns: int = Field(default=2_000_000_000, ge=1)
+    # Waits before connecting anew: the first as short as a takeover, doubling to the last, so that
+    # a gateway is there at once after a restart and does not keep a dead host busy.
+    shortest_wait_ns: int = Field(default=20_000_000, ge=1)
+    longest_wait_ns: int = Field(default=1_000_000_000, ge=1)
+
+
+class GatewaySettings(Settings):
+    """One gateway."""
+
+    listen: AddressField  # TCP, for clients
+    clients: Path  # the file that `lockstep client add` writes
+    receive: AddressField | None = None  # UDP, where the feed comes by unicast
+    tls_certificate: Path | None = None  # PEM, with the chain; clients then need TLS 1.2 or newer
+    tls_key: Path | None = None  # PEM, without a passphrase
+    # Of each client's numbered stream, in memory; about 15,000 messages fit in 1 MiB. A client can
+    # resume from as far back as this reaches.
+    stream_limit_bytes: int = Field(default=64 << 20, ge=1 << 16)
+    sessions: SessionLimits = SessionLimits()
+    log_ins: LogInLimits = LogInLimits()
+    connections: ConnectionLimits = ConnectionLimits()
+    uplink: UplinkLimits = UplinkLimits()
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "GatewaySettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together; give both, or neither")
+        return self

@@ -1,0 +1,207 @@
+"""What is on its way from a gateway to the primary: kept until it is decided and committed.
+
+Sans-I/O. A submission that the primary has decided may still vanish with its epoch, so it is kept
+until the feed has committed what the decision names; after a connection is lost, all that is kept
+is sent again, in its order. The machine drops what it has seen before. Only log-ins are not sent
+again: a late one would end the session that the client has opened elsewhere since.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from feed.codec import WireError
+from feed.datagrams import Decision, Submission, encode_submission, take_decisions
+from feed.messages import LogIn
+from gateway.settings import UplinkLimits
+from gateway.translate import ClientCommand
+
+
+class _Pending(NamedTuple):
+    """A submission that may have to be sent again."""
+
+    data: bytes
+    client: int
+    login: int
+    is_log_in: bool
+
+
+class Uplink:
+    """The submissions of one gateway, and the connection to the primary that they go over."""
+
+    def __init__(self, limits: UplinkLimits) -> None:
+        self._limits = limits
+        self._pending: deque[_Pending] = deque()
+        self._pending_of: Counter[int] = Counter()
+        self._decisions: deque[Decision] = deque()  # of this connection, not committed yet
+        self._received = bytearray()
+        self._unsent: list[bytes] = []
+        self._sent_count = 0  # on this connection
+        self._done_count = 0  # of them, decided and committed; the first pending one comes next
+        self._waiting_since_ns: int | None = None  # for a decision
+        self._epoch = 0
+        self.is_connected = False
+        self.is_outdated = False  # the connection leads to a primary of an older epoch
+        self.submissions = 0
+        self.resent = 0
+        self.connections = 0
+        self.decisions = 0
+
+    @property
+    def pending_count(self) -> int:
+        """How many submissions are not known to be committed."""
+        return len(self._pending)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the primary has decided all there is."""
+        return self._decided_count == self._done_count + len(self._pending)
+
+    def room(self, client: int) -> int:
+        """How many more commands of this client may be submitted before it has to wait."""
+        limits = self._limits
+        return min(
+            limits.pending - len(self._pending),
+            limits.pending_per_client - self._pending_of[client],
+        )
+
+    def has_room_again(self, client: int) -> bool:
+        """Whether a client that had to wait should be read again: not before half is free."""
+        limits = self._limits
+        return (
+            len(self._pending) <= limits.pending // 2
+            and self._pending_of[client] <= limits.pending_per_client // 2
+        )
+
+    def submit(self, login: int, command: LogIn | ClientCommand, now_ns: int) -> None:
+        """Takes a command on its way, under the log-in that it belongs to."""
+        data = encode_submission(Submission(login, command))
+        pending = _Pending(data, command.client, login, isinstance(command, LogIn))
+        self._pending.append(pending)
+        self._pending_of[command.client] += 1
+        self.submissions += 1
+        if self.is_connected:
+            self._send(pending, now_ns)
+
+    def withdraw(self, login: int) -> bool:
+        """Takes a log-in back that has not been sent; False when it has, and may be committed."""
+        if self.is_connected:
+            return False
+        self._drop(lambda pending: pending.is_log_in and pending.login == login)
+        return True
+
+    def on_connected(self, now_ns: int) -> None:
+        """There is a new connection: what is kept goes over it, in its order."""
+        assert not self.is_connected, "one connection at a time"
+        self.is_connected = True
+        self.connections += 1
+        if self.connections > 1:
+            self.resent += len(self._pending)
+        for pending in self._pending:
+            self._send(pending, now_ns)
+
+    def on_lost(self) -> list[int]:
+        """The connection is gone; returns the log-ins that went with it."""
+        dropped = [pending.login for pending in self._pending if pending.is_log_in]
+        self._drop(lambda pending: pending.is_log_in)
+        self._decisions.clear()
+        self._received.clear()
+        self._unsent.clear()
+        self._sent_count = self._done_count = 0
+        self._waiting_since_ns = None
+        self.is_connected = self.is_outdated = False
+        return dropped
+
+    def on_data(self, data: bytes, now_ns: int) -> None:
+        """Bytes from the primary: its decisions.
+
+        Raises WireError when it decides what it was not sent, or takes a decision back; the
+        connection is then of no more use.
+        """
+        if self.is_outdated:
+            return
+        self._received += data
+        for decision in take_decisions(self._received):
+            self._on_decision(decision, now_ns)
+
+    def on_epoch(self, epoch: int) -> None:
+        """The feed is in this epoch: what a primary of an older one decided may not stand."""
+        if epoch <= self._epoch:
+            return
+        if self._epoch and self.is_connected:
+            self.is_outdated = True
+            self._decisions.clear()
+        self._epoch = epoch
+
+    def on_delivered(self, sequence: int) -> list[int]:
+        """The feed is delivered up to here; returns the log-ins that are decided by now.
+
+        What of them was admitted has been seen on the feed, then.
+        """
+        log_ins = []
+        while self._decisions and self._decisions[0].sequence <= sequence:
+            decided_count = self._decisions.popleft().submission
+            for _ in range(decided_count - self._done_count):
+                pending = self._pending.popleft()
+                self._forget(pending.client)
+                if pending.is_log_in:
+                    log_ins.append(pending.login)
+            self._done_count = decided_count
+        return log_ins
+
+    def take_output(self) -> bytes:
+        """The bytes to send now; bounded, as what is pending is."""
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        return data
+
+    def is_overdue(self, now_ns: int) -> bool:
+        """Whether the primary has been silent for too long, with submissions waiting for it."""
+        since_ns = self._waiting_since_ns
+        return since_ns is not None and now_ns - since_ns >= self._limits.decision_timeout_ns
+
+    def check(self) -> None:
+        """Raises AssertionError when the counts do not add up."""
+        assert self._pending_of == Counter(pending.client for pending in self._pending)
+        assert self._done_count <= self._decided_count <= self._sent_count
+        if self.is_connected:
+            assert self._sent_count == self._done_count + len(self._pending)
+            if not self.is_outdated:
+                assert (self._waiting_since_ns is None) == self.is_idle
+        else:
+            assert self._sent_count == 0
+            assert not any((self._decisions, self._unsent, self._received))
+
+    @property
+    def _decided_count(self) -> int:
+        return self._decisions[-1].submission if self._decisions else self._done_count
+
+    def _send(self, pending: _Pending, now_ns: int) -> None:
+        self._unsent.append(pending.data)
+        self._sent_count += 1
+        if self._waiting_since_ns is None:
+            self._waiting_since_ns = now_ns
+
+    def _drop(self, is_unwanted: Callable[[_Pending], bool]) -> None:
+        self._pending = deque(pending for pending in self._pending if not is_unwanted(pending))
+        self._pending_of = Counter(pending.client for pending in self._pending)
+
+    def _on_decision(self, decision: Decision, now_ns: int) -> None:
+        last = self._decisions[-1].sequence if self._decisions else 0
+        if not self._decided_count <= decision.submission <= self._sent_count:
+            raise WireError(
+                f"{decision.submission} submissions decided, of {self._sent_count}"
+                f" with {self._decided_count} decided before"
+            )
+        if decision.sequence < last:
+            raise WireError(f"a decision at {decision.sequence} after one at {last}")
+        self.decisions += 1
+        if decision.submission > self._decided_count:
+            self._decisions.append(decision)
+            all_decided = decision.submission == self._sent_count
+            self._waiting_since_ns = None if all_decided else now_ns
+
+    def _forget(self, client: int) -> None:
+        self._pending_of[client] -= 1
+        if not self._pending_of[client]:
+            del self._pending_of[client]

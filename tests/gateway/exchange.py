@@ -1,0 +1,240 @@
+"""An exchange without sockets: the real engine, gateways, and clients' lines, in virtual time."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from engine.market import Market
+from engine.replica import Primary, ShardIdentity
+from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.messages import DefineInstrument, SelfTradePrevention, ShortSale
+from feed.subscriber import Subscriber
+from gateway import ouch
+from gateway.clients import ClientSettings
+from gateway.gateway import Gateway
+from gateway.ouch_codec import decode_outbound, encode
+from gateway.session import Session
+from gateway.settings import GatewaySettings
+from gateway.soup import (
+    LoginRequest,
+    LogoutRequest,
+    SequencedData,
+    ServerHeartbeat,
+    ServerPacket,
+    UnsequencedData,
+    server_packets,
+)
+from tests.gateway.groups import ALICE, BOB, SYMBOL
+
+SHARD = 1
+WALL_CLOCK_NS = 1_700_000_000_000_000_000
+SECRETS = {"ALICE": "alice-pass", "BOB": "bob-secret"}
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Nb38aP7G8AMTYRyDWZYzAA"  # never looked at here
+SETTINGS = GatewaySettings.model_validate({"listen": "127.0.0.1:0", "clients": "clients.toml"})
+CLIENTS = {
+    "ALICE": ClientSettings(number=ALICE, secret=HASH),
+    "BOB": ClientSettings(number=BOB, secret=HASH, self_trade_prevention=SelfTradePrevention.OFF),
+}
+
+
+class Line:
+    """A client's connection, and what has come over it."""
+
+    def __init__(self, exchange: "Exchange", gateway: "GatewayNode", host: str) -> None:
+        self._exchange = exchange
+        self._gateway = gateway
+        self._reader = server_packets()
+        self.session: Session = gateway.gateway.connect(host, exchange.now_ns)
+        gateway.lines[self.session] = self
+        self.packets: list[ServerPacket] = []
+        self.takes = True
+        self.buffered_bytes = 0
+        exchange.settle()
+
+    def send(self, *packets: bytes) -> None:
+        """Bytes to the gateway; then everything happens that follows."""
+        now_ns = self._exchange.now_ns
+        self._gateway.gateway.on_data(self.session, b"".join(packets), now_ns)
+        self._exchange.settle()
+
+    def log_in(self, name: str = "ALICE", secret: str | None = None, sequence: int = 1) -> None:
+        self.send(LoginRequest(name, secret or SECRETS[name], "", sequence).encode())
+
+    def log_out(self) -> None:
+        self.send(LogoutRequest().encode())
+
+    def hang_up(self) -> None:
+        """The connection is gone; neither side could say a word."""
+        self._gateway.gateway.on_disconnected(self.session, self._exchange.now_ns)
+        self._exchange.settle()
+
+    def flush(self) -> None:
+        """Takes what the gateway has to send, as far as it goes."""
+        gateway, now_ns = self._gateway.gateway, self._exchange.now_ns
+        while data := gateway.take_output(self.session, self.buffered_bytes, now_ns):
+            if not self.takes:
+                self.buffered_bytes += len(data)
+            self.packets += self._reader.take(data)
+
+    @property
+    def news(self) -> list[ServerPacket]:
+        """What has come since this was last asked, but for heartbeats."""
+        packets, self.packets = self.packets, []
+        return [packet for packet in packets if not isinstance(packet, ServerHeartbeat)]
+
+
+class GatewayNode:
+    """A gateway, its subscriber, and its connection to the engine."""
+
+    def __init__(self, exchange: "Exchange", settings: GatewaySettings, seed: int) -> None:
+        self.gateway = Gateway("DEMO", settings, Random(seed), lambda: WALL_CLOCK_NS)
+        self.subscriber = Subscriber(shard=SHARD, source_count=1, random=Random(seed))
+        self.lines: dict[Session, Line] = {}
+        self.clients: Mapping[str, ClientSettings] = dict(CLIENTS)
+        self.verifies = True  # secrets are looked at right away
+        self.reads_feed = True
+        self.packets_read = 0
+        self._exchange = exchange
+        self._submissions = 0
+        self._buffer = bytearray()
+
+    def connect(self) -> None:
+        self._submissions = 0
+        self._buffer.clear()
+        self.gateway.on_uplink_connected(self._exchange.now_ns)
+        self._exchange.settle()
+
+    def lose_engine(self) -> None:
+        self.gateway.on_uplink_lost(self._exchange.now_ns)
+        self._exchange.settle()
+
+    def verify(self) -> None:
+        """Looks at the secrets that are waiting."""
+        for session, name, secret in self.gateway.take_verifications():
+            client = self.clients.get(name) if SECRETS.get(name) == secret else None
+            self.gateway.on_verified(session, client, self._exchange.now_ns)
+
+    def step(self) -> bool:
+        """Does one round of all that is due; False when there was nothing to do."""
+        is_busy = False
+        if self.verifies:
+            self.verify()
+        for session in self.gateway.take_changed():
+            line = self.lines.get(session)
+            if line is not None:
+                is_busy = True
+                line.flush()
+        data = self.gateway.uplink.take_output()
+        if data:
+            is_busy = True
+            self._submit(data)
+        is_busy |= self._read_feed()
+        self.gateway.check()
+        return is_busy
+
+    def _submit(self, data: bytes) -> None:
+        exchange = self._exchange
+        self._buffer += data
+        for submission in take_submissions(self._buffer):
+            self._submissions += 1
+            exchange.primary.submit(submission, exchange.time_ns)
+        exchange.publish()
+        if exchange.decides:
+            decision = Decision(self._submissions, exchange.primary.last_sequence)
+            self.gateway.on_uplink_data(encode_decision(decision), exchange.now_ns)
+
+    def _read_feed(self) -> bool:
+        packets = self._exchange.packets
+        if not self.reads_feed or self.packets_read == len(packets):
+            return False
+        groups = []
+        for packet in packets[self.packets_read :]:
+            groups += self.subscriber.on_datagram(packet, self._exchange.now_ns)
+        self.packets_read = len(packets)
+        self.gateway.on_feed(
+            groups,
+            self.subscriber.epoch,
+            self.subscriber.committed_sequence,
+            self._exchange.now_ns,
+        )
+        return True
+
+
+class Exchange:
+    """One shard with its engine and gateways."""
+
+    def __init__(self, gateways: int = 1, settings: GatewaySettings = SETTINGS) -> None:
+        self.now_ns = 0
+        self.market = Market()
+        identity = ShardIdentity(SHARD, 1, "engine", ("engine",))
+        self.primary = Primary(identity, self.market, payload_limit_bytes=1400, cache_bytes=1 << 20)
+        self.decides = True
+        self.packets: list[bytes] = []
+        self.gateways: list[GatewayNode] = []
+        listing = DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)
+        self.primary.open_epoch(self.time_ns, [listing])
+        self.publish()
+        for _ in range(gateways):
+            self.start_gateway(settings)
+
+    @property
+    def time_ns(self) -> int:
+        return WALL_CLOCK_NS + self.now_ns
+
+    @property
+    def gateway(self) -> Gateway:
+        """The first gateway."""
+        return self.gateways[0].gateway
+
+    def start_gateway(self, settings: GatewaySettings = SETTINGS) -> GatewayNode:
+        node = GatewayNode(self, settings, seed=len(self.gateways))
+        self.gateways.append(node)
+        node.connect()
+        return node
+
+    def line(self, gateway: int = 0, host: str = "10.0.0.1") -> Line:
+        return Line(self, self.gateways[gateway], host)
+
+    def open(self, name: str = "ALICE", gateway: int = 0, sequence: int = 1) -> Line:
+        """A line that has logged in."""
+        line = self.line(gateway)
+        line.log_in(name, sequence=sequence)
+        return line
+
+    def publish(self) -> None:
+        self.packets += self.primary.flush(self.now_ns)
+
+    def settle(self) -> None:
+        """Lets everything happen that needs no time."""
+        while any([node.step() for node in self.gateways]):
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, a tick of the gateways at a time."""
+        until_ns = self.now_ns + round(seconds * 1e9)
+        while self.now_ns < until_ns:
+            deadlines = [node.gateway.deadline_ns for node in self.gateways]
+            self.now_ns = min(until_ns, max(self.now_ns, *deadlines))
+            for node in self.gateways:
+                if node.gateway.deadline_ns <= self.now_ns:
+                    node.gateway.on_time(self.now_ns)
+            self.settle()
+
+
+def enter(user_ref_num: int, side: str = "B", quantity: int = 100, price: int = 10_000) -> bytes:
+    """An order for the day, on its way to a gateway."""
+    message = ouch.EnterOrder(user_ref_num, ord(side), quantity, SYMBOL, price, ord("0"))
+    return UnsequencedData(encode(message)).encode()
+
+
+def messages(packets: Sequence[ServerPacket]) -> list[ouch.Outbound]:
+    """The OUCH messages of the numbered stream among these packets."""
+    return [
+        decode_outbound(packet.payload) for packet in packets if isinstance(packet, SequencedData)
+    ]
+
+
+def letters(packets: Sequence[ServerPacket]) -> str:
+    """The letters of the numbered messages among these packets, as in "AEC"."""
+    return "".join(
+        chr(packet.payload[0]) for packet in packets if isinstance(packet, SequencedData)
+    )

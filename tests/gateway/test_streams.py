@@ -1,0 +1,147 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feed.messages import (
+    ALL_SYMBOLS,
+    Canceled,
+    CancelOrder,
+    CancelReason,
+    Epoch,
+    MassCancel,
+    Message,
+    Rejected,
+    Side,
+)
+from feed.subscriber import Group
+from gateway.ouch import OutboundType
+from gateway.soup import SequencedData, server_packets
+from gateway.streams import SEGMENT_BYTES, Stream, Streams
+from tests.gateway.groups import ALICE, BOB, group, log_in, order, trade
+
+HIGH = 1 << 30
+
+
+def payloads(data: bytes) -> list[bytes]:
+    packets = list(server_packets().take(data))
+    assert all(isinstance(packet, SequencedData) for packet in packets)
+    return [packet.payload for packet in packets if isinstance(packet, SequencedData)]
+
+
+def letters(streams: Streams, client: int) -> str:
+    stream = streams.of(client)
+    return "".join(chr(payload[0]) for payload in payloads(stream.read(1, HIGH).data))
+
+
+def day() -> list[Group]:
+    """A little of everything."""
+    groups: Sequence[Sequence[Message]] = (
+        [Epoch(1)],
+        [log_in(ALICE, 11)],
+        [order(ALICE, 1)],
+        [order(BOB, 1, Side.SELL), trade((3, ALICE, 1), (4, BOB, 1))],
+        [order(BOB, 2), Rejected(BOB, 2, 1)],
+        [order(ALICE, 2)],
+        [CancelOrder(ALICE, 2, 0), Canceled(ALICE, 2, 8, 100, CancelReason.USER)],
+        [order(ALICE, 3)],
+        [
+            MassCancel(ALICE, 4, ALL_SYMBOLS, CancelReason.USER),
+            Canceled(ALICE, 3, 11, 100, CancelReason.USER),
+        ],
+        [order(ALICE, 5)],
+        [
+            MassCancel(ALICE, 0, ALL_SYMBOLS, CancelReason.LINK_LOST),
+            Canceled(ALICE, 5, 14, 100, CancelReason.LINK_LOST),
+        ],
+    )
+    made, sequence = [], 1
+    for messages in groups:
+        made.append(group(messages, sequence))
+        sequence += len(messages)
+    return made
+
+
+def test_every_client_gets_its_own_events_in_the_order_of_the_list() -> None:
+    streams = Streams(HIGH)
+    touched = [streams.apply(group.frames) for group in day()]
+    A, B = ALICE, BOB
+    assert touched == [[], [], [A], [B, A], [B], [A], [A], [A], [A], [A], [A]]
+    assert letters(streams, ALICE) == "AEACAXCAC"
+    assert letters(streams, BOB) == "AEJ"
+    assert (streams.of(ALICE).next_sequence, streams.of(BOB).next_sequence) == (10, 4)
+    assert streams.message_count == 12
+    streams.check()
+
+
+def test_two_gateways_have_the_same_streams_byte_for_byte() -> None:
+    one, other = Streams(HIGH), Streams(HIGH)
+    for part in day():
+        one.apply(part.frames)
+    for part in day():
+        other.apply(part.frames)
+    for client in (ALICE, BOB):
+        assert one.of(client).read(1, HIGH) == other.of(client).read(1, HIGH)
+
+
+def test_the_last_user_ref_num_counts_what_was_rejected_and_what_the_gateway_asked_does_not() -> (
+    None
+):
+    streams = Streams(HIGH)
+    for part in day():
+        streams.apply(part.frames)
+    assert (streams.of(ALICE).last_user_ref_num, streams.of(BOB).last_user_ref_num) == (5, 2)
+
+
+def test_a_client_that_nothing_happened_to_has_an_empty_stream() -> None:
+    stream = Streams(HIGH).of(ALICE)
+    assert (stream.first_sequence, stream.next_sequence, stream.end_position) == (1, 1, 0)
+    assert stream.read(1, HIGH) == (b"", 1)
+
+
+def test_the_oldest_messages_go_when_a_stream_outgrows_its_limit() -> None:
+    stream = Stream(2 * SEGMENT_BYTES)
+    for number in range(1, 10_001):
+        stream.append(b"%060d" % number)
+        stream.check()
+    assert 1 < stream.first_sequence < stream.next_sequence == 10_001
+    first = payloads(stream.read(stream.first_sequence, HIGH).data)[0]
+    assert int(first) == stream.first_sequence
+    with pytest.raises(IndexError, match="message 1 is not in the stream"):
+        stream.read(1, HIGH)
+    with pytest.raises(IndexError, match="message 10002 is not in the stream"):
+        stream.position(10_002)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 900), max_size=300),
+    start=st.integers(0, 300),
+    limits=st.lists(st.integers(1, 3000), min_size=1, max_size=20),
+)
+def test_read_in_any_portions_the_messages_are_the_same(
+    sizes: list[int], start: int, limits: list[int]
+) -> None:
+    messages = [bytes([OutboundType.EXECUTED, i % 251]).ljust(size) for i, size in enumerate(sizes)]
+    stream = Stream(HIGH)
+    for message in messages:
+        stream.append(message)
+    stream.check()
+    sequence = min(start, len(messages)) + 1
+    position = stream.position(sequence)
+    read: list[bytes] = []
+    turn = 0
+    while True:
+        limit = limits[turn % len(limits)]
+        data, after = stream.read(sequence, limit)
+        if not data:
+            break
+        found = payloads(data)
+        assert after == sequence + len(found)
+        assert len(data) <= limit or len(found) == 1
+        read += found
+        position += len(data)
+        assert stream.position(after) == position
+        sequence, turn = after, turn + 1
+    assert read == messages[min(start, len(messages)) :]
+    assert (sequence, position) == (stream.next_sequence, stream.end_position)
