@@ -8,15 +8,14 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from feed.cache import FrameCache
-from feed.publisher import Publisher
-from feed.repair import RepairResponder
-
 from engine.commit import CommitRule
 from engine.machine import Machine
+from feed.cache import FrameCache
 from feed.codec import COMMAND_TYPES, encode_group
 from feed.datagrams import Submission
 from feed.messages import Command, Epoch
+from feed.publisher import Publisher
+from feed.repair import RepairResponder
 
 _FRAME_TYPE_AT = 2
 

@@ -76,8 +76,12 @@ def leave_the_book_alone(market: Market) -> None:
     market.instruments[AAPL].bids.remove(order_of(market, CAROL))
 
 
-def wait_though_reached(market: Market) -> None:
+def wait_though_reached_from_below(market: Market) -> None:
     market.instruments[AAPL].last_price = 110
+
+
+def wait_though_reached_from_above(market: Market) -> None:
+    market.instruments[AAPL].last_price = 90
 
 
 def wait_in_the_book(market: Market) -> None:
@@ -111,6 +115,10 @@ def mistake_its_level(market: Market) -> None:
 
 def mistake_its_ladder(market: Market) -> None:
     order_of(market, CAROL).ladder = market.instruments[AAPL].asks
+
+
+def mistake_its_owner(market: Market) -> None:
+    order_of(market, CAROL).owner = market.clients[ALICE]
 
 
 def forget_the_best_level(market: Market) -> None:
@@ -180,13 +188,15 @@ def be_known_under_a_second_user_ref_num(market: Market) -> None:
         stand_in_another_book,
         stand_in_two_places,
         leave_the_book_alone,
-        wait_though_reached,
+        wait_though_reached_from_below,
+        wait_though_reached_from_above,
         wait_in_the_book,
         wait_among_the_others_stops,
         wait_at_another_price,
         stand_under_another_number,
         mistake_its_level,
         mistake_its_ladder,
+        mistake_its_owner,
         forget_the_best_level,
         list_under_another_symbol,
         leave_an_empty_level,
