@@ -149,8 +149,10 @@ class Terminal:
         A thread of its own reads them, for none of the event loop's ways suits terminals, pipes and
         files; it does not keep the process from ending.
         """
-        lines: asyncio.Queue[str] = asyncio.Queue(LINES_AHEAD)
-        reading = (asyncio.get_running_loop(), lines)
+        lines: asyncio.Queue[str] = asyncio.Queue()  # bounded by `room`
+        room = threading.Semaphore(LINES_AHEAD)
+        is_done = threading.Event()
+        reading = (asyncio.get_running_loop(), lines, room, is_done)
         threading.Thread(target=_read, args=reading, name="standard input", daemon=True).start()
         try:
             while True:
@@ -158,19 +160,30 @@ class Terminal:
                     print(PROMPT, end="", flush=True)
                     self._is_waiting = True
                 line = await lines.get()
+                room.release()
                 self._is_waiting = False
                 if not line:
                     return
                 yield line
         finally:
+            is_done.set()
+            room.release()
             if self._prompts:
                 print()
 
 
-def _read(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants more lines
-        while True:
-            line = sys.stdin.readline()
-            asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
-            if not line:
-                return
+def _read(
+    loop: asyncio.AbstractEventLoop,
+    lines: asyncio.Queue[str],
+    room: threading.Semaphore,
+    is_done: threading.Event,
+) -> None:
+    """Hand lines over, as long as there is room for them, up to an empty one at the end of stdin."""
+    line = " "
+    while line:
+        room.acquire()
+        if is_done.is_set():
+            return
+        line = sys.stdin.readline()
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody wants more lines
+            loop.call_soon_threadsafe(lines.put_nowait, line)

@@ -1,4 +1,6 @@
 import asyncio
+import io
+import threading
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
@@ -10,7 +12,7 @@ from gateway.events import Canceled, Event, Executed, Rejected
 from gateway.ouch import Liquidity
 from tests.tools.scripted_client import ScriptedClient, accept_all, accepted, replaced
 from tools import prompt
-from tools.prompt import Prompt
+from tools.prompt import Prompt, Terminal
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +123,19 @@ def test_a_client_that_can_not_go_on_ends_the_conversation() -> None:
 
     with pytest.raises(ConnectionLost):
         converse(ScriptedClient(lose), "buy 1 AAPL 1", "orders")
+
+
+def test_lines_that_nobody_wants_any_more_end_their_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("orders\n" * 1000))
+    failures: list[object] = []
+    monkeypatch.setattr("threading.excepthook", failures.append)
+
+    async def take_one() -> str:
+        return await anext(Terminal().lines())
+
+    assert asyncio.run(take_one()) == "orders\n"
+    for thread in threading.enumerate():
+        if thread.name == "standard input":
+            thread.join(10)
+            assert not thread.is_alive()
+    assert failures == []
