@@ -178,7 +178,7 @@ def _read(
     room: threading.Semaphore,
     is_done: threading.Event,
 ) -> None:
-    """Hand lines over, as long as there is room for them, up to an empty one at the end of stdin."""
+    """Hand lines over as there is room for them, up to the empty one at the end of stdin."""
     line = " "
     while line:
         room.acquire()
