@@ -39,8 +39,10 @@ async def ask(address: Address, request: Mapping[str, Any]) -> Answer:
         answer = json.loads(line)
     except (OSError, TimeoutError, ValueError) as error:
         raise ControlError(f"no answer from an engine at {address}: {error!r}") from error
-    if not isinstance(answer, dict) or "error" in answer:
-        raise ControlError(f"the engine at {address} refused: {answer}")
+    if not isinstance(answer, dict):
+        raise ControlError(f"what answers at {address} is no engine: {line[:80]!r}")
+    if "error" in answer:
+        raise ControlError(f"the engine at {address} refused: {answer['error']}")
     return answer
 
 
