@@ -36,30 +36,31 @@ def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectRe
     """Why a new order is refused; None when it is fine."""
     if instrument is None:
         return RejectReason.UNKNOWN_SYMBOL
-    if command.side not in _SIDES:
+    _, _, _, side, order_type, time_in_force, post_only, quantity, price, stop, capacity, _ = (
+        command
+    )
+    if side not in _SIDES:
         return RejectReason.INVALID_SIDE
-    if command.order_type not in _ORDER_TYPES:
+    if order_type not in _ORDER_TYPES:
         return RejectReason.INVALID_ORDER_TYPE
-    if command.time_in_force not in _TIMES_IN_FORCE:
+    if time_in_force not in _TIMES_IN_FORCE:
         return RejectReason.INVALID_TIME_IN_FORCE
-    if command.post_only not in _POST_ONLY:
+    if post_only not in _POST_ONLY:
         return RejectReason.INVALID_POST_ONLY
-    if command.capacity not in _CAPACITIES:
+    if capacity not in _CAPACITIES:
         return RejectReason.INVALID_CAPACITY
     if instrument.is_halted:
         return RejectReason.HALTED
-    if command.side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
+    if side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
         return RejectReason.SHORT_SALE_FORBIDDEN
-    reason = _refuse_terms(
-        instrument,
-        command,
-        0,
-        command.order_type in _WITH_LIMIT,
-        command.order_type in _WITH_STOP,
+    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
+        return RejectReason.INVALID_QUANTITY
+    reason = _refuse_prices(
+        instrument, price, stop, order_type in _WITH_LIMIT, order_type in _WITH_STOP
     )
-    if reason is None and command.post_only == _POST_ONLY_YES:
-        is_plain = command.order_type == _LIMIT and command.time_in_force == _DAY
-        return _refuse_post_only(instrument, command.side == _BUY, command.price, is_plain)
+    if reason is None and post_only == _POST_ONLY_YES:
+        is_plain = order_type == _LIMIT and time_in_force == _DAY
+        return _refuse_post_only(instrument, side == _BUY, price, is_plain)
     return reason
 
 
@@ -71,30 +72,28 @@ def refuse_replace(
         return RejectReason.INVALID_TIME_IN_FORCE
     if instrument.is_halted:
         return RejectReason.HALTED
+    quantity = command.quantity
+    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
+        return RejectReason.INVALID_QUANTITY
+    if quantity <= order.executed:
+        return RejectReason.QUANTITY_ALREADY_EXECUTED
     sets_stop = order.stop_price != 0 and command.stop_price != 0
-    reason = _refuse_terms(instrument, command, order.executed, order.has_limit, sets_stop)
+    reason = _refuse_prices(
+        instrument, command.price, command.stop_price, order.has_limit, sets_stop
+    )
     if reason is None and order.post_only == _POST_ONLY_YES:
         is_plain = command.time_in_force == _DAY
         return _refuse_post_only(instrument, order.is_buy, command.price, is_plain)
     return reason
 
 
-def _refuse_terms(
-    instrument: Instrument,
-    command: EnterOrder | ReplaceOrder,
-    executed: int,
-    has_limit: bool,
-    has_stop: bool,
+def _refuse_prices(
+    instrument: Instrument, price: int, stop_price: int, has_limit: bool, has_stop: bool
 ) -> RejectReason | None:
-    """Why the quantity or a price won't do; `has_limit` and `has_stop`: which prices there are."""
-    quantity = command.quantity
-    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
-        return RejectReason.INVALID_QUANTITY
-    if quantity <= executed:
-        return RejectReason.QUANTITY_ALREADY_EXECUTED
-    if not _is_price(instrument, command.price) if has_limit else command.price:
+    """Why a price won't do; `has_limit` and `has_stop`: which ones there are."""
+    if not _is_price(instrument, price) if has_limit else price:
         return RejectReason.INVALID_PRICE
-    if not _is_price(instrument, command.stop_price) if has_stop else command.stop_price:
+    if not _is_price(instrument, stop_price) if has_stop else stop_price:
         return RejectReason.INVALID_STOP_PRICE
     return None
 
