@@ -60,6 +60,7 @@ class EngineConnection:
         self._on_change = on_change
         self._transport: asyncio.Transport | None = None
         self._has_decided = False  # the engine, anything, on this connection
+        self._is_ending = False  # on purpose
         self._last_failure = ""  # why the engine was not reached
 
     async def run(self) -> None:
@@ -70,6 +71,9 @@ class EngineConnection:
             if protocol is not None:
                 try:
                     await protocol.lost.wait()
+                except asyncio.CancelledError:
+                    self._is_ending = True
+                    raise
                 finally:
                     self.abort()
                     await protocol.lost.wait()
@@ -124,7 +128,9 @@ class EngineConnection:
         """The connection is over."""
         self._transport = None
         self._gateway.on_uplink_lost(time.monotonic_ns())
-        log.warning("engine lost", engine=str(self._address), why=str(error or "it was closed"))
+        if not self._is_ending:
+            why = str(error or "it was closed")
+            log.warning("engine lost", engine=str(self._address), why=why)
         self._on_change()
 
     async def _connect(self) -> _Protocol | None:

@@ -2,7 +2,7 @@
 
 The machine's reasons are `engine.rejects.RejectReason`, below 1000; these begin at 1000. A refusal
 of the gateway is not in the list: it has no number in the client's stream, and the user_ref_num
-of what was refused may be used again.
+of what was refused is not spent, until a higher one is.
 """
 
 from engine.rejects import Reason, RejectReason
@@ -24,7 +24,7 @@ class GatewayReject(Reason):
     CROSS_NOT_OFFERED = 1010, "cross type must be N: there is continuous trading only"
     FIRM_NOT_OFFERED = 1011, "firm must be blank: a client cancels its own orders only"
     PRICE_ZERO = 1012, "price 0 is no limit; a market order's price is 0x7FFFFFFF"
-    RATE_EXCEEDED = 1013, "more messages than the client's rate; slow down and send it again"
+    RATE_EXCEEDED = 1013, "more messages than the client's rate; slow down, and use a new number"
     # Never sent: the client library finds it out.
     CONNECTION_LOST = 1014, "refused by the gateway; its reason was lost with the connection"
 

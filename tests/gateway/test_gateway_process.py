@@ -619,12 +619,13 @@ def test_a_gateway_that_loses_the_feed_says_so_and_ends(tmp_path: Path) -> None:
             settings = GatewaySettings.model_validate(
                 {"listen": str(LOOPBACK), "clients": made.clients}
             )
-            gateway = GatewayProcess("DEMO", made.feed, settings, made.settings.commands, [])
+            feed = multicast_settings()  # where nothing comes but what this test sends
+            gateway = GatewayProcess("DEMO", feed, settings, made.settings.commands, [])
             ready = asyncio.Event()
             task = asyncio.create_task(gateway.run(asyncio.Event(), ready.set))
             await ready.wait()
             async with Wire.open(gateway.address) as wire:
-                sender = FeedSender(made.feed)
+                sender = FeedSender(feed)
                 sender.send([packet([], 100, committed=99)])
                 sender.close()
                 assert await wire.until_closed() == [Debug(ClosingReason.FEED_LOST.text)]
