@@ -1,0 +1,286 @@
+"""The gateway's process when its engine, its clients, the network or its files are not well."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from feed.multicast import FeedSender
+from feed.settings import Address
+from gateway import process
+from gateway.clients import ClientsError
+from gateway.closing import ClosingReason
+from gateway.process import FeedLostError, GatewayProcess
+from gateway.settings import GatewaySettings
+from gateway.soup import (
+    Debug,
+    LoginRejected,
+    LoginRejectReason,
+    LoginRequest,
+    SequencedData,
+)
+from tests.feed.lists import packet
+from tests.feed.sockets import (
+    LOOPBACK,
+    PATIENCE_SECONDS,
+    multicast_settings,
+)
+from tests.gateway.exchange import enter, letters
+from tests.gateway.processes import Running, Shard, Wire, run, shard
+
+
+class SilentEngine:
+    """Takes connections, and decides nothing."""
+
+    def __init__(self) -> None:
+        self._connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        self._accepted: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Address]:
+        server = await asyncio.start_server(
+            lambda reader, writer: self._connections.put_nowait(writer), *LOOPBACK
+        )
+        async with server:
+            yield Address(*server.sockets[0].getsockname())
+            for writer in self._accepted:
+                writer.transport.abort()
+
+    async def connected(self) -> None:
+        """Waits for the next connection."""
+        self._accepted.append(await self._connections.get())
+
+
+def test_an_engine_that_decides_nothing_is_connected_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        engine, made = SilentEngine(), Shard(tmp_path)
+        async with (
+            engine.listening() as commands,
+            made.gateway(commands=commands, uplink={"decision_timeout_ns": 1}) as gateway,
+            Wire.open(gateway.address) as wire,
+        ):
+            await engine.connected()
+            wire.log_in()
+            assert await wire.until_closed() == [
+                Debug(ClosingReason.LOG_IN_LOST.text),
+                LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
+            ]
+            await engine.connected()
+        await made.engine.stop()
+
+    run(scenario)
+
+
+def test_an_engine_of_an_older_epoch_is_connected_anew(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        engine, made = SilentEngine(), Shard(tmp_path)
+        async with engine.listening() as commands, made.gateway(commands=commands) as gateway:
+            await engine.connected()
+            made.engine._sender.send([packet([], 1, epoch=1)])
+            while gateway.gateway._subscriber.epoch != 1:
+                await asyncio.sleep(0)
+            await asyncio.wait_for(_flushes(gateway, 2), PATIENCE_SECONDS)
+            made.engine._sender.send([packet([], 1, epoch=2)])
+            await engine.connected()
+        await made.engine.stop()
+
+    run(scenario)
+
+
+async def _flushes(gateway: Running, count: int) -> None:
+    """Waits until the gateway has gone round so many times."""
+    for _ in range(count):
+        gateway.gateway._flushed.clear()
+        await gateway.gateway._flushed.wait()
+
+
+def test_a_client_that_does_not_read_is_disconnected_and_the_others_are_served(
+    tmp_path: Path,
+) -> None:
+    limits = {
+        "output_bytes": 16384,
+        "behind_bytes": 16384,
+        "orders_per_second": 1_000_000,
+        "orders_burst": 1_000_000,
+    }
+
+    async def scenario() -> None:
+        async with shard(tmp_path) as made, made.gateway(sessions=limits) as gateway:
+            small = socket.socket()
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            small.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(small, gateway.address)
+            async with (
+                Wire.open(gateway.address, sock=small) as slow,
+                Wire.open(gateway.address) as quick,
+            ):
+                slow.log_in("ALICE")
+                quick.log_in("BOB")
+                await quick.take(1)
+                await slow.take(1)
+                slow.pause()
+                number = 0
+                while gateway.gateway.gateway.summary()["sessions"] == 2:
+                    slow.send(*(enter(number + i) for i in range(1, 201)))
+                    number += 200
+                    quick.send(enter(number))
+                    assert letters(await quick.take(1)) == "A"
+                slow.resume()
+                got = await slow.until_closed()
+        assert got[-1] == Debug(ClosingReason.SLOW_CLIENT.text)
+        assert all(isinstance(message, SequencedData) for message in got[:-1])
+        assert gateway.summary["closed"]["slow_client"] == 1
+
+    run(scenario)
+
+
+def test_the_kernel_keeps_no_more_for_a_client_than_the_gateway_does(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as made,
+            made.gateway(sessions={"output_bytes": 16384}) as gateway,
+            Wire.open(gateway.address) as wire,
+        ):
+            wire.log_in()
+            await wire.take(1)
+            (connection,) = gateway.gateway.connections._connections.values()
+            kernel = connection._transport.get_extra_info("socket")
+            # Linux doubles it, for its own book-keeping (socket(7)).
+            assert kernel.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 16384
+
+    run(scenario)
+
+
+def test_a_client_that_is_still_sending_gets_the_reason_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as made,
+            made.gateway() as gateway,
+            Wire.open(gateway.address) as wire,
+        ):
+            wire.log_in()
+            await wire.take(1)
+            wire.log_in()
+            wire.send(bytes(2 << 20))
+            assert await wire.until_closed() == [Debug(ClosingReason.UNEXPECTED_PACKET.text)]
+
+    run(scenario)
+
+
+def test_hostile_bytes_crash_nothing_move_nothing_and_are_counted(tmp_path: Path) -> None:
+    chance = random.Random(7)
+
+    async def scenario() -> None:
+        async with (
+            shard(tmp_path) as made,
+            made.gateway() as gateway,
+            Wire.open(gateway.address) as honest,
+        ):
+            honest.log_in()
+            await honest.take(1)
+            last = made.engine.primary.last_sequence
+            for _ in range(100):
+                async with Wire.open(gateway.address) as wire:
+                    wire.send(chance.randbytes(chance.randrange(1, 3000)))
+                    if chance.random() < 0.5:
+                        wire.send(LoginRequest("ALICE", "guess", "", 1).encode())
+            assert made.engine.primary.last_sequence == last
+            honest.send(enter(1))
+            assert letters(await honest.take(1)) == "A"
+        assert sum(gateway.summary["closed"].values()) == gateway.summary["connections"] == 101
+
+    run(scenario)
+
+
+def test_a_gateway_that_loses_the_feed_says_so_and_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with shard(tmp_path) as made:
+            settings = GatewaySettings.model_validate(
+                {"listen": str(LOOPBACK), "clients": made.clients}
+            )
+            feed = multicast_settings()  # where nothing comes but what this test sends
+            gateway = GatewayProcess("DEMO", feed, settings, made.settings.commands, [])
+            ready = asyncio.Event()
+            task = asyncio.create_task(gateway.run(asyncio.Event(), ready.set))
+            await ready.wait()
+            async with Wire.open(gateway.address) as wire:
+                sender = FeedSender(feed)
+                sender.send([packet([], 100, committed=99)])
+                sender.close()
+                assert await wire.until_closed() == [Debug(ClosingReason.FEED_LOST.text)]
+            with pytest.raises(FeedLostError, match="no retransmitter is configured"):
+                await task
+
+    run(scenario)
+
+
+def test_run_returns_the_summary_by_its_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with shard(tmp_path) as made:
+            settings = GatewaySettings.model_validate(
+                {"listen": str(LOOPBACK), "clients": made.clients}
+            )
+            stop = asyncio.Event()
+            summary = await process.run(
+                "g1",
+                "DEMO",
+                made.feed,
+                settings,
+                made.settings.commands,
+                [made.settings.repair],
+                stop,
+                stop.set,
+            )
+        assert (summary["role"], summary["name"], summary["connections"]) == ("gateway", "g1", 0)
+
+    run(scenario)
+
+
+def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with shard(tmp_path) as made, made.gateway() as gateway:
+            with pytest.raises(OSError, match="address already in use"):
+                async with made.gateway(listen=str(gateway.address)):
+                    pass
+
+    run(scenario)
+
+
+def test_files_that_are_not_there_are_errors_before_anything_runs(tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {
+        "tls_certificate": tmp_path / "none.pem",
+        "tls_key": tmp_path / "none.key",
+    }
+
+    async def scenario() -> None:
+        async with shard(tmp_path) as made:
+            with pytest.raises(ClientsError, match=r"none.toml can't be read"):
+                async with made.gateway(clients=tmp_path / "none.toml"):
+                    pass
+            with pytest.raises(OSError, match=r"can't use the TLS certificate and key in .*none"):
+                async with made.gateway(**wrong):
+                    pass
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"tls_key": "key.pem"}, "go together"),
+        ({"connections": {"connections": 5, "strangers": 5}}, "leave no room for clients"),
+        ({"listen": "nowhere"}, "is not an address"),
+        ({"speed": 3}, "Extra inputs"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        GatewaySettings.model_validate(
+            {"listen": "127.0.0.1:0", "clients": "clients.toml", **changes}
+        )
