@@ -12,3 +12,10 @@ class ChecksumFunction(Protocol):
 
 
 crc32c: ChecksumFunction = mkPredefinedCrcFun("crc-32c")
+
+CHECKSUM_BYTES = 4
+
+
+def checksum_around(data: bytes, offset: int) -> int:
+    """The checksum of `data` but for the field at `offset` that is to hold it."""
+    return crc32c(data[offset + CHECKSUM_BYTES :], crc32c(data[:offset]))

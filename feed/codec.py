@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from feed import messages, schema
-from feed.checksum import crc32c
+from feed.checksum import CHECKSUM_BYTES, checksum_around, crc32c
 from feed.messages import Message
 from feed.schema import FrameFlag, FrameType, PacketFlag
 
@@ -48,12 +48,12 @@ _CHECKSUM = struct.Struct(">I")
 _pack_checksum = _CHECKSUM.pack
 _SEQUENCE_AND_TIME = struct.Struct(">QQ")
 _PACKET_HEADER = struct.Struct(">" + schema.struct_format(schema.PACKET_HEADER))
-_PACKET_CHECKSUM_AT = 12
+_PACKET_CHECKSUM_AT = schema.field_offset(schema.PACKET_HEADER, "checksum")
 
 FRAME_HEADER_BYTES = schema.FRAME_HEADER.sizeof()
 PACKET_HEADER_BYTES = _PACKET_HEADER.size
-_CHECKSUM_AT = _PREFIX.size
-_SEQUENCE_AT = _CHECKSUM_AT + _CHECKSUM.size
+_CHECKSUM_AT = schema.field_offset(schema.FRAME_HEADER, "checksum")
+_SEQUENCE_AT = schema.field_offset(schema.FRAME_HEADER, "sequence")
 
 COMMAND = int(FrameFlag.COMMAND)
 END = int(FrameFlag.END)
@@ -226,8 +226,9 @@ def encode_packet(header: PacketHeader, frames: Sequence[bytes] = ()) -> bytes:
         first_sequence,
         committed_sequence,
     )
-    checksum = _pack_checksum(_header_checksum(head))
-    return b"".join((head[:_PACKET_CHECKSUM_AT], checksum, head[16:], *frames))
+    checksum = _pack_checksum(checksum_around(head, _PACKET_CHECKSUM_AT))
+    rest = head[_PACKET_CHECKSUM_AT + CHECKSUM_BYTES :]
+    return b"".join((head[:_PACKET_CHECKSUM_AT], checksum, rest, *frames))
 
 
 def decode_packet(data: bytes) -> Packet:
@@ -260,12 +261,8 @@ def decode_packet_header(data: bytes) -> tuple[PacketHeader, int]:
         raise WireError("foreign packet: no magic")
     if version != schema.WIRE_VERSION:
         raise WireError(f"packet of version {version}, not {schema.WIRE_VERSION}")
-    if checksum != _header_checksum(data):
+    if checksum != checksum_around(data[:PACKET_HEADER_BYTES], _PACKET_CHECKSUM_AT):
         raise WireError("packet header checksum does not match")
     if flags & ~_PACKET_FLAGS or (flags & HEARTBEAT and frame_count) or first == 0:
         raise WireError("impossible packet header")
     return PacketHeader(flags, shard, epoch, first, committed), frame_count
-
-
-def _header_checksum(data: bytes) -> int:
-    return crc32c(data[16:PACKET_HEADER_BYTES], crc32c(data[:_PACKET_CHECKSUM_AT]))

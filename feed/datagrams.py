@@ -7,13 +7,13 @@ import struct
 from typing import NamedTuple, cast
 
 from feed import schema
-from feed.checksum import crc32c
+from feed.checksum import CHECKSUM_BYTES, checksum_around
 from feed.codec import FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
 from feed.messages import Command
 from feed.schema import FrameType, RepairKind
 
 _REPAIR = struct.Struct(">" + schema.struct_format(schema.REPAIR))
-_REPAIR_CHECKSUM_AT = 10
+_REPAIR_CHECKSUM_AT = schema.field_offset(schema.REPAIR, "checksum")
 _CHECKSUM = struct.Struct(">I")
 _SUBMISSION_HEADER = struct.Struct(">" + schema.struct_format(schema.SUBMISSION_HEADER))
 _DECISION = struct.Struct(">" + schema.struct_format(schema.DECISION))
@@ -68,8 +68,8 @@ def encode_repair(repair: Repair) -> bytes:
         first_sequence,
         last_sequence,
     )
-    checksum = _CHECKSUM.pack(_repair_checksum(data))
-    return data[:_REPAIR_CHECKSUM_AT] + checksum + data[_REPAIR_CHECKSUM_AT + 4 :]
+    checksum = _CHECKSUM.pack(checksum_around(data, _REPAIR_CHECKSUM_AT))
+    return data[:_REPAIR_CHECKSUM_AT] + checksum + data[_REPAIR_CHECKSUM_AT + CHECKSUM_BYTES :]
 
 
 def is_repair(data: bytes) -> bool:
@@ -88,17 +88,13 @@ def decode_repair(data: bytes) -> Repair:
     magic, version, kind, shard, epoch, checksum, first, last = _REPAIR.unpack(data)
     if magic != schema.REPAIR_MAGIC or version != schema.WIRE_VERSION:
         raise WireError("foreign datagram: no magic, or another version")
-    if checksum != _repair_checksum(data):
+    if checksum != checksum_around(data, _REPAIR_CHECKSUM_AT):
         raise WireError("repair checksum does not match")
     if kind not in (RepairKind.NAK, RepairKind.MISSING):
         raise WireError(f"unknown kind {kind} of repair datagram")
     if not 1 <= first <= last:
         raise WireError("empty range of sequence numbers")
     return Repair(RepairKind(kind), shard, epoch, first, last)
-
-
-def _repair_checksum(data: bytes) -> int:
-    return crc32c(data[_REPAIR_CHECKSUM_AT + 4 :], crc32c(data[:_REPAIR_CHECKSUM_AT]))
 
 
 def encode_submission(submission: Submission) -> bytes:

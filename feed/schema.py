@@ -235,6 +235,19 @@ def field_names(declaration: Any) -> tuple[str, ...]:
     return tuple(field.name for field in declaration.subcons)
 
 
+def field_offset(declaration: Any, name: str) -> int:
+    """Where a field of a flat declaration begins, in bytes.
+
+    Raises KeyError when there is no such field.
+    """
+    offset = 0
+    for field in declaration.subcons:
+        if field.name == name:
+            return offset
+        offset += field.sizeof()
+    raise KeyError(name)
+
+
 def _field_format(field: Any) -> str:
     while isinstance(field, cs.Subconstruct) and not isinstance(field, cs.Bytes):
         field = field.subcon
