@@ -146,7 +146,7 @@ class EngineProcess:
             "frames": primary.last_sequence,
             "trades": primary.frames_by_type[FrameType.TRADE],
             "rejects": primary.frames_by_type[FrameType.REJECTED],
-            "repeats_dropped": primary.repeats_dropped,
+            "not_admitted": primary.not_admitted,
             "bad_submissions": self.bad_submissions,
             "repairs": asdict(primary.repairs.counters),
             "live_orders": len(self.market.orders),

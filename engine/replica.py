@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from engine.commit import CommitRule
 from engine.machine import Machine
 from feed.cache import FrameCache
-from feed.codec import COMMAND_TYPES, encode_group
+from feed.codec import COMMAND_TYPES, FRAME_TYPES, encode_group
 from feed.datagrams import Submission
 from feed.messages import Command, Epoch
 from feed.publisher import Publisher
 from feed.repair import RepairResponder
-
-_FRAME_TYPE_AT = 2
+from feed.schema import FrameType
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class Primary:
         self.identity = identity
         self.machine = machine
         self.last_sequence = 0
-        self.frames_by_type: Counter[int] = Counter()
-        self.repeats_dropped = 0
+        self.frames_by_type: Counter[FrameType] = Counter()
+        self.not_admitted = 0
         self._last_time_ns = 0
         self._unsent: list[bytes] = []
         self._cache = FrameCache(cache_bytes)
@@ -84,7 +83,7 @@ class Primary:
         if self.machine.admits(submission.login, submission.command):
             self.sequence(submission.command, time_ns)
         else:
-            self.repeats_dropped += 1
+            self.not_admitted += 1
 
     def sequence(self, command: Command, time_ns: int) -> None:
         """Give a command its place in the list, stamped with `time_ns` (since 1970), and carry
@@ -92,12 +91,12 @@ class Primary:
         first = self.last_sequence + 1
         self._last_time_ns = max(self._last_time_ns, time_ns)
         events = self.machine.apply(first, self._last_time_ns, command)
-        for sequence, frame in enumerate(
-            encode_group((command, *events), first, self._last_time_ns), first
-        ):
+        group = (command, *events)
+        frames = encode_group(group, first, self._last_time_ns)
+        for sequence, frame in enumerate(frames, first):
             self._cache.append(frame, sequence)
-            self._unsent.append(frame)
-            self.frames_by_type[frame[_FRAME_TYPE_AT]] += 1
+        self._unsent += frames
+        self.frames_by_type.update(FRAME_TYPES[type(message)] for message in group)
         self.last_sequence = first + len(events)
 
     def flush(self, now_ns: int) -> list[bytes]:

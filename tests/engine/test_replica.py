@@ -108,7 +108,7 @@ def test_repeat_takes_no_place_in_the_list() -> None:
     for _ in range(3):
         replica.submit(Submission(LOGIN, command), 2_000)
     assert messages_of(replica.flush(0)) == [command]
-    assert replica.repeats_dropped == 2
+    assert replica.not_admitted == 2
     assert replica.flush(0) == []
 
 

@@ -69,7 +69,7 @@ def test_clients_stay_connected_while_the_engine_is_away_and_nothing_is_lost_or_
     node.connect()
     assert letters(alice.news) == "AAA"
     assert live_orders(exchange) == 3
-    assert exchange.primary.repeats_dropped == 1
+    assert exchange.primary.not_admitted == 1
     assert exchange.gateway.uplink.pending_count == 0
 
 

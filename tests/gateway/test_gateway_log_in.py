@@ -131,7 +131,7 @@ def test_a_client_that_logs_in_elsewhere_ends_its_session_here() -> None:
     there.send(enter(2, "S", price=20_000))
     assert letters(there.news) == "A"
     assert live_orders(exchange) == 2  # the client is there, so nothing is to be canceled
-    assert exchange.primary.repeats_dropped == 0
+    assert exchange.primary.not_admitted == 0
 
 
 def test_an_order_that_an_earlier_log_in_still_had_under_way_is_void() -> None:
