@@ -4,7 +4,12 @@ These are Raft's rules (Ongaro and Ousterhout 2014, sections 5.3 and 5.4.2), wit
 of group ends in place of log indexes. A solo primary is a majority of one and meets them alone.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+
+
+def majority_of(holders: Collection[str]) -> int:
+    """How many of the configured holders are a majority."""
+    return len(holders) // 2 + 1
 
 
 class CommitRule:
@@ -23,6 +28,11 @@ class CommitRule:
         self._epoch_sequence = epoch_sequence
         self.committed_sequence = committed_sequence
 
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How far each holder has acknowledged the list, 0 for one that has not in this epoch."""
+        return self._held
+
     def acknowledge(self, holder: str, sequence: int) -> bool:
         """A holder has every frame up to `sequence`, a group's end; whether the commit moved.
 
@@ -32,7 +42,7 @@ class CommitRule:
         if sequence <= self._held[holder]:
             return False
         self._held[holder] = sequence
-        majority = len(self._held) // 2 + 1
+        majority = majority_of(self._held)
         held_by_majority = sorted(self._held.values(), reverse=True)[majority - 1]
         if held_by_majority < self._epoch_sequence:
             return False
@@ -40,3 +50,13 @@ class CommitRule:
             return False
         self.committed_sequence = held_by_majority
         return True
+
+    def forget(self, holder: str) -> None:
+        """A holder came back without its memory: what it acknowledged counts no more.
+
+        What has been committed with its help stays so. Raises KeyError for one that is not
+        configured.
+        """
+        if holder not in self._held:
+            raise KeyError(holder)
+        self._held[holder] = 0

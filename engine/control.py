@@ -1,7 +1,8 @@
-"""The operator's port of the engine: one JSON object a line in, one a line out, over TCP.
+"""The operator's port of a replica: one JSON object a line in, one a line out, over TCP.
 
-Requests: {"request": "status"}, {"request": "halt", "symbol": "AAPL"}, {"request": "resume",
-"symbol": "AAPL"}. An answer holds "error" when the request can't be met, and why.
+Requests: {"request": "status"}, with "digests": true where they are wanted; to the primary alone
+{"request": "halt", "symbol": "AAPL"} and {"request": "resume", "symbol": "AAPL"}. An answer holds
+"error" when the request can't be met, and why.
 """
 
 import asyncio
@@ -19,11 +20,11 @@ Handler = Callable[[Mapping[str, Any]], Answer]
 
 
 class ControlError(Exception):
-    """The engine can't be asked, or refused the request; the text says why."""
+    """The replica can't be asked, or refused the request; the text says why."""
 
 
 async def ask(address: Address, request: Mapping[str, Any]) -> Answer:
-    """The engine's answer to one request.
+    """A replica's answer to one request.
 
     Raises ControlError when there is none, or when it is an error.
     """
@@ -38,11 +39,11 @@ async def ask(address: Address, request: Mapping[str, Any]) -> Answer:
                 await writer.wait_closed()
         answer = json.loads(line)
     except (OSError, TimeoutError, ValueError) as error:
-        raise ControlError(f"no answer from an engine at {address}: {error!r}") from error
+        raise ControlError(f"no answer from a replica at {address}: {error!r}") from error
     if not isinstance(answer, dict):
-        raise ControlError(f"what answers at {address} is no engine: {line[:80]!r}")
+        raise ControlError(f"what answers at {address} is no replica: {line[:80]!r}")
     if "error" in answer:
-        raise ControlError(f"the engine at {address} refused: {answer['error']}")
+        raise ControlError(f"the replica at {address} refused: {answer['error']}")
     return answer
 
 

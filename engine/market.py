@@ -82,7 +82,9 @@ class Market:
                 known = self.clients.get(command.client)
                 current = 0 if known is None else known.login
                 return command.client != _NOBODY and command.login not in (0, current)
-            case DefineInstrument() | SetTradingState() | Epoch():
+            case DefineInstrument():
+                return not self._is_listed(command)
+            case SetTradingState() | Epoch():
                 return True
             case _:
                 assert_never(command)
@@ -247,6 +249,14 @@ class Market:
             order for order in client.orders.values() if symbol in (ALL_SYMBOLS, order.symbol)
         ]
         return sorted(orders, key=lambda order: order.number)
+
+    def _is_listed(self, command: DefineInstrument) -> bool:
+        """Whether an instrument is listed exactly so; to list it again would be superfluous."""
+        known = self.instruments.get(command.symbol)
+        if known is None:
+            return False
+        listed = (known.symbol, known.tick_size, known.lot_size, known.short_sale)
+        return listed == tuple(command)
 
     def _client_under(self, login: int, number: int) -> Client | None:
         client = self.clients.get(number)

@@ -1,20 +1,28 @@
-"""The engine's process: the sockets, clocks and signals around a primary."""
+"""The replica's process: the sockets, clocks and ZooKeeper around `engine.replica`."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from random import Random, SystemRandom
 from typing import Any
 
 import structlog
 
+from engine.command_port import CommandPort
 from engine.control import Answer, ControlServer
 from engine.market import Market
-from engine.replica import Primary, ShardIdentity
-from engine.settings import EngineSettings, InstrumentSettings
+from engine.primary import LeadSettings, Primary
+from engine.replica import Replica, ReplicaRules, State
+from engine.settings import InstrumentSettings, ReplicaSettings
 from feed.book import book_digest
-from feed.codec import WireError
-from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.codec import COMMAND_TYPES, Frame, decode_packet
+from feed.faults import Faults
+from feed.holder import Holder, HolderIdentity
+from feed.listener import Listener
 from feed.messages import (
     DefineInstrument,
     SetTradingState,
@@ -23,169 +31,278 @@ from feed.messages import (
     symbol_field,
 )
 from feed.multicast import FeedSender
+from feed.pauses import keep_pauses_short
+from feed.publisher import HeartbeatPolicy
 from feed.repair_port import RepairPort
+from feed.replication_port import ReplicationPort
 from feed.schema import FrameType
-from feed.settings import FeedSettings
+from feed.settings import FailoverSettings, ShardSettings
+from zk.membership import Member
+from zk.settings import ZooKeeperSettings
 
 log = structlog.get_logger()
 
-
-class CommandConnection(asyncio.Protocol):
-    """A gateway's connection: submissions in, decisions out."""
-
-    def __init__(self, engine: "EngineProcess") -> None:
-        self._engine = engine
-        self._buffer = bytearray()
-        self._submissions = 0
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._engine.connections.add(self)
-        log.info("gateway connected", peer=transport.get_extra_info("peername"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._engine.connections.discard(self)
-        log.info("gateway disconnected", submissions=self._submissions)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        try:
-            submissions = take_submissions(self._buffer)
-        except WireError as error:
-            log.error("connection closed: its bytes are no submissions", reason=str(error))
-            self._engine.bad_submissions += 1
-            self.close()
-            return
-        if not submissions:
-            return
-        time_ns = time.time_ns()
-        for submission in submissions:
-            self._engine.primary.submit(submission, time_ns)
-        self._engine.publish()
-        self._submissions += len(submissions)
-        decision = Decision(self._submissions, self._engine.primary.last_sequence)
-        if self._transport is not None:
-            self._transport.write(encode_decision(decision))
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._transport is not None:
-            self._transport.close()
+_MILLISECOND_NS = 1_000_000
+# Whether it may stand for election changes with time alone, too.
+_TICK_S = 0.1
 
 
-class EngineProcess:
-    """A solo primary on real sockets."""
+class ReplicaProcess:
+    """One replica on real sockets."""
 
     def __init__(
         self,
-        feed: FeedSettings,
-        settings: EngineSettings,
+        name: str,
+        exchange: str,
+        shard: ShardSettings,
+        zookeeper: ZooKeeperSettings,
+        settings: ReplicaSettings,
         instruments: Sequence[InstrumentSettings],
-        epoch: int,
+        faults: Faults | None = None,
     ) -> None:
-        self.connections: set[CommandConnection] = set()
-        self.bad_submissions = 0
-        self.market = Market()
-        self.primary = Primary(
-            ShardIdentity(feed.shard, epoch, "engine", ("engine",)),
-            self.market,
-            payload_limit_bytes=feed.payload_limit_bytes,
-            cache_bytes=settings.cache_bytes,
+        """Raises OSError when an address can't be used."""
+        feed = shard.feed
+        peers = [each.repair for each in shard.retransmitters.values()]
+        replicas = [each.repair for other, each in shard.replicas.items() if other != name]
+        self.replica = Replica(
+            Holder(
+                HolderIdentity(feed.shard, name, SystemRandom().getrandbits(64)),
+                peer_count=len(peers) + len(replicas),
+                last_resort_count=len(replicas),
+                random=Random(),
+                cache_bytes=settings.cache_bytes,
+                payload_limit_bytes=feed.payload_limit_bytes,
+                suspicion_time_ns=shard.failover.suspicion_time_ms * _MILLISECOND_NS,
+            ),
+            ReplicaRules(
+                holders=tuple(shard.holders),
+                replicas=tuple(shard.replicas),
+                lead=lead_settings(feed.payload_limit_bytes, shard.failover),
+                listings=tuple(map(_listing, instruments)),
+            ),
+            Market,
+            time.time_ns,
         )
         self._settings = settings
-        self._instruments = instruments
-        self._sender = FeedSender(feed)
-        self._repair_port: RepairPort | None = None
-        self._server: asyncio.Server | None = None
         self._control = ControlServer(self._handle)
-        self._heartbeat: asyncio.TimerHandle | None = None
-
-    async def start(self) -> None:
-        """Open every port and begin the epoch; raises OSError when an address is taken."""
-        loop = asyncio.get_running_loop()
-        self._repair_port = RepairPort(self._settings.repair, self.primary.on_nak)
-        self._repair_port.start()
-        await self._control.start(self._settings.control)
-        self.primary.open_epoch(time.time_ns(), map(_listing, self._instruments))
-        self.publish()
-        self._server = await loop.create_server(
-            lambda: CommandConnection(self), *self._settings.commands
+        self._commands = CommandPort(self.replica, self.turn)
+        self._member = Member(
+            zookeeper,
+            exchange,
+            feed.shard,
+            name,
+            role="replica",
+            holder=True,
+            commands=str(settings.commands),
+            on_change=self._on_zookeeper,
         )
+        self._resources = contextlib.ExitStack()
+        with self._resources:
+            self._sender = FeedSender(feed)
+            self._resources.callback(self._sender.close)
+            self._repair_port = self._opened(RepairPort(settings.repair, self.replica.on_nak))
+            self._replication = self._opened(
+                ReplicationPort(
+                    settings.replication,
+                    {other: each.replication for other, each in shard.holders.items()},
+                    feed.payload_limit_bytes + 1,
+                    self.replica.on_word,
+                    self.turn,
+                )
+            )
+            self._resources = self._resources.pop_all()
+        self._listener: Listener[Frame] = Listener(
+            feed,
+            self.replica,
+            [*peers, *replicas],
+            lambda frames: None,
+            receive=settings.receive,
+            faults=faults,
+            after=self.turn,
+        )
+        self._state = self.replica.state
+        self._told: tuple[int | None, bool, int] = (None, False, 0)
+        self._dies_in_group = False
 
-    async def stop(self) -> None:
-        """Close every port; the list ends where it is."""
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-        await self._control.stop()
-        if self._server is not None:
-            self._server.close()
-            for connection in tuple(self.connections):
-                connection.close()
-            await self._server.wait_closed()
-        if self._repair_port is not None:
-            self._repair_port.close()
-        self._sender.close()
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Be a replica until `stop` is set. Raises OSError when an address is taken."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._resources.close)
+            self._listener.start()
+            stack.callback(self._listener.close)
+            self._repair_port.start()
+            self._replication.start()
+            await self._control.start(self._settings.control)
+            stack.push_async_callback(self._control.stop)
+            await self._commands.start(self._settings.commands)
+            stack.push_async_callback(self._commands.stop)
+            await self._member.start()
+            stack.push_async_callback(self._member.stop)
+            log.info("replica ready", name=self.replica.name, commands=str(self._settings.commands))
+            ready()
+            tasks: list[asyncio.Future[Any]] = [
+                asyncio.ensure_future(work)
+                for work in (stop.wait(), self._keep_time(), keep_pauses_short())
+            ]
+            stack.push_async_callback(_cancel, tasks)
+            await asyncio.wait([*tasks, self._listener.failed], return_when="FIRST_COMPLETED")
+            for done in (*tasks, self._listener.failed):
+                if done.done():
+                    done.result()
 
-    def publish(self) -> None:
-        """Send what has been sequenced, and set the clock for the next heartbeat."""
-        self._sender.send(self.primary.flush(time.monotonic_ns()))
-        self._schedule_heartbeat()
+    def turn(self) -> None:
+        """Let out what anything that came in has caused."""
+        output = self.replica.turn(time.monotonic_ns())
+        if self._dies_in_group:
+            _die_in_group(output.packets, self._sender)
+        self._sender.send(output.packets)
+        self._replication.send(output.words)
+        self._tell_zookeeper()
+        state = self.replica.state
+        if state is not self._state or state is State.PRIMARY:
+            self._commands.settle()
+            self._state = state
+        self._listener.wake()
 
-    def summary(self) -> dict[str, Any]:
-        """What the engine has done, for operators and programs."""
-        primary = self.primary
+    def summary(self, *, digests: bool = True) -> dict[str, Any]:
+        """What the replica is and has done, for operators and programs.
+
+        The digests cost time with everything that is in the list: without them, it costs next to
+        nothing to ask.
+        """
+        replica, holder, member = self.replica, self.replica.holder, self._member
+        market, frames_by_type = replica.machine, replica.frames_by_type
+        assert isinstance(market, Market)
         return {
-            "role": "engine",
-            "shard": primary.identity.shard,
-            "epoch": primary.identity.epoch,
-            "sequence": primary.last_sequence,
-            "committed_sequence": primary.committed_sequence,
-            "commands": primary.commands,
-            "frames": primary.last_sequence,
-            "trades": primary.frames_by_type[FrameType.TRADE],
-            "rejects": primary.frames_by_type[FrameType.REJECTED],
-            "not_admitted": primary.not_admitted,
-            "bad_submissions": self.bad_submissions,
-            "repairs": asdict(primary.repairs.counters),
-            "live_orders": len(self.market.orders),
-            "book_digest": book_digest(self.market.book_entries()),
-            "state_digest": self.market.digest().hex(),
+            "role": "replica",
+            "name": replica.name,
+            "shard": holder.identity.shard,
+            "state": replica.state.value,
+            "epoch": replica.epoch,
+            "primary": replica.leader,
+            "sequence": replica.sequence,
+            "committed_sequence": holder.committed_sequence,
+            "commands": sum(frames_by_type[each] for each in COMMAND_TYPES),
+            "frames": replica.sequence,
+            "trades": frames_by_type[FrameType.TRADE],
+            "rejects": frames_by_type[FrameType.REJECTED],
+            "not_admitted": 0 if replica.primary is None else replica.primary.not_admitted,
+            "bad_submissions": self._commands.bad_submissions,
+            "vote": holder.vote.value,
+            "takeovers": replica.takeovers,
+            "tails_dropped": holder.list.tails_dropped,
+            "divergence": None if replica.divergence is None else replica.divergence._asdict(),
+            "failure": None if holder.failure is None else holder.failure._asdict(),
+            "holders": replica.primary and _standings(replica.primary, replica.name),
+            "zookeeper": "connected" if member.connected else "suspended",
+            "members": {name: dict(data) for name, data in member.members.items()},
+            "repairs": asdict(holder.repairs),
+            "received": asdict(holder.received),
+            "live_orders": len(market.orders),
+            "list_digest": holder.list.digest(replica.sequence) if digests else None,
+            "book_digest": book_digest(market.book_entries()) if digests else None,
+            "state_digest": market.digest().hex() if digests else None,
         }
 
-    def _schedule_heartbeat(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-        loop = asyncio.get_running_loop()
-        delay_ns = self.primary.deadline_ns - time.monotonic_ns()
-        self._heartbeat = loop.call_later(max(0, delay_ns) / 1e9, self._on_heartbeat)
+    def _opened(self, port: Any) -> Any:
+        self._resources.callback(port.close)
+        return port
 
-    def _on_heartbeat(self) -> None:
-        self._sender.send(self.primary.on_time(time.monotonic_ns()))
-        self._schedule_heartbeat()
+    def _on_zookeeper(self) -> None:
+        """ZooKeeper has told something new."""
+        member, now_ns = self._member, time.monotonic_ns()
+        if member.epoch_at_start is not None:
+            self.replica.holder.on_start(
+                member.epoch_at_start, was_here=member.was_here, now_ns=now_ns
+            )
+        if member.epoch is not None:
+            self.replica.on_epochs(member.epoch, member.granted, now_ns)
+        self.turn()
+
+    def _tell_zookeeper(self) -> None:
+        """What ZooKeeper should know, when that has changed."""
+        replica, member = self.replica, self._member
+        told = (replica.suspected_epoch, replica.is_electable(time.monotonic_ns()), replica.epoch)
+        if told != self._told:
+            self._told = told
+            suspected, member.electable, epoch = told
+            if suspected is None:
+                member.withdraw()
+            else:
+                member.suspect(suspected)
+            if epoch:
+                member.observe_epoch(epoch)
+        if member.granted is not None and replica.gives_back(member.granted):
+            member.yield_epoch()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.turn()
 
     def _handle(self, request: Mapping[str, Any]) -> Answer:
         match request:
             case {"request": "status"}:
-                return self.summary()
+                return self.summary(digests=bool(request.get("digests")))
             case {"request": "halt" | "resume" as wanted, "symbol": str(symbol)}:
                 return self._set_trading_state(wanted, symbol)
+            case {"request": "session"} if self._settings.drills:
+                number, password = self._member.session()
+                return {"session_id": f"{number:x}", "password": password}
+            case {"request": "die-in-group"} if self._settings.drills:
+                self._dies_in_group = True
+                return {"name": self.replica.name}
             case _:
                 return {"error": 'known requests: "status"; "halt" and "resume" with a "symbol"'}
 
     def _set_trading_state(self, wanted: str, symbol: str) -> Answer:
+        primary, market = self.replica.primary, self.replica.machine
+        assert isinstance(market, Market)
+        if primary is None:
+            leader = self.replica.leader
+            return {"error": f"{self.replica.name} is not the primary", "primary": leader}
         try:
             field = symbol_field(symbol)
         except ValueError as error:
             return {"error": str(error)}
-        if field not in self.market.instruments:
+        if field not in market.instruments:
             return {"error": f"{symbol} is not listed here"}
         state = TradingState.HALTED if wanted == "halt" else TradingState.TRADING
-        self.primary.sequence(SetTradingState(field, state), time.time_ns())
-        self.publish()
+        primary.sequence(SetTradingState(field, state), time.time_ns())
+        self.turn()
         log.info("trading state set", symbol=symbol, state=state.name)
-        return {"symbol": symbol, "state": state.name, "sequence": self.primary.last_sequence}
+        return {"symbol": symbol, "state": state.name, "sequence": primary.last_sequence}
+
+
+def lead_settings(payload_limit_bytes: int, failover: FailoverSettings) -> LeadSettings:
+    """How a primary leads with this configuration."""
+    interval_ns = failover.heartbeat_interval_ms * _MILLISECOND_NS
+    return LeadSettings(
+        payload_limit_bytes,
+        failover.window_frames,
+        HeartbeatPolicy(first_ns=min(2 * _MILLISECOND_NS, interval_ns), limit_ns=interval_ns),
+    )
+
+
+def _standings(primary: Primary, own_name: str) -> dict[str, dict[str, Any]]:
+    """How far each holder is, and whether it is there and has a vote."""
+    now_ns = time.monotonic_ns()
+    return {
+        name: {
+            "sequence": sequence,
+            "vote": name == own_name or primary.is_heard(name, now_ns),
+        }
+        for name, sequence in primary.held.items()
+    }
+
+
+def _die_in_group(packets: Sequence[bytes], sender: FeedSender) -> None:
+    """For a drill: send the packets up to one that breaks off in a group, and die at once."""
+    for count, packet in enumerate(packets, 1):
+        frames = decode_packet(packet).frames
+        if frames and not frames[-1].is_end:
+            sender.send(packets[:count])
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _listing(settings: InstrumentSettings) -> DefineInstrument:
@@ -197,26 +314,27 @@ def _listing(settings: InstrumentSettings) -> DefineInstrument:
     )
 
 
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def run(
-    feed: FeedSettings,
-    settings: EngineSettings,
+    name: str,
+    exchange: str,
+    shard: ShardSettings,
+    zookeeper: ZooKeeperSettings,
+    settings: ReplicaSettings,
     instruments: Sequence[InstrumentSettings],
     stop: asyncio.Event,
     ready: Callable[[], None],
+    faults: Faults | None = None,
 ) -> dict[str, Any]:
-    """Run the engine until `stop` is set; what it did.
+    """Run a replica until `stop` is set; what it did.
 
-    Calls `ready` once it takes commands. Raises OSError when an address is taken.
+    Calls `ready` once its ports are open. Raises OSError when an address can't be used.
     """
-    # Nobody counts the epochs of a solo primary; the second it starts in is later than any before.
-    # So who still reads the list of an engine that died finds out that this is another list.
-    epoch = time.time_ns() // 1_000_000_000
-    engine = EngineProcess(feed, settings, instruments, epoch)
-    try:
-        await engine.start()
-        log.info("engine ready", commands=str(settings.commands), shard=feed.shard, epoch=epoch)
-        ready()
-        await stop.wait()
-    finally:
-        await engine.stop()
-    return engine.summary()
+    process = ReplicaProcess(name, exchange, shard, zookeeper, settings, instruments, faults)
+    await process.run(stop, ready)
+    return process.summary()

@@ -3,7 +3,7 @@
 from pydantic import Field, field_validator
 
 from feed.messages import symbol_field
-from feed.settings import AddressField, Settings
+from feed.settings import AddressField, HolderSettings, Settings
 
 
 class InstrumentSettings(Settings):
@@ -21,10 +21,9 @@ class InstrumentSettings(Settings):
         return symbol
 
 
-class EngineSettings(Settings):
-    """Where the engine listens, and how much it keeps."""
+class ReplicaSettings(HolderSettings):
+    """Where a replica listens, beside what every holder does."""
 
-    commands: AddressField  # TCP, for gateways
-    repair: AddressField  # UDP, for the retransmitters' own gaps
+    commands: AddressField  # TCP, for gateways, while it is primary
     control: AddressField  # TCP, for operators: status, halt, resume
-    cache_bytes: int = Field(default=256 << 20, ge=1 << 20)  # frames kept to repair gaps from
+    drills: bool = False  # whether operators may have it die in the middle of a group

@@ -50,6 +50,21 @@ class FrameCache:
         if self._bytes > self._limit_bytes:
             self._evict()
 
+    def truncate(self, next_sequence: int) -> None:
+        """Drop every frame from `next_sequence` on.
+
+        Raises ValueError when earlier ones are not held any more, or were never there.
+        """
+        if not self.first_sequence <= next_sequence <= self.next_sequence:
+            raise ValueError(f"frame {next_sequence} is not among those that are held")
+        dropped = self.next_sequence - next_sequence
+        if dropped:
+            self._bytes -= sum(
+                len(frame) + FRAME_OVERHEAD_BYTES for frame in self._frames[-dropped:]
+            )
+            del self._frames[-dropped:]
+            self.next_sequence = next_sequence
+
     def frames(self, first: int, last: int) -> list[bytes]:
         """Those of the frames `first` to `last` that are held, in sequence."""
         offset = self._spare - self.first_sequence

@@ -1,4 +1,4 @@
-"""The repair datagrams between receivers and retransmitters, and the gateway's submissions.
+"""Repair datagrams, the datagrams between holders, and the gateway's submissions.
 
 The small messages beside the list itself, on structs compiled from `feed.schema`.
 """
@@ -10,16 +10,20 @@ from feed import schema
 from feed.checksum import CHECKSUM_BYTES, checksum_around
 from feed.codec import FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
 from feed.messages import Command
-from feed.schema import FrameType, RepairKind
+from feed.schema import FrameType, HolderKind, RepairKind
 
 _REPAIR = struct.Struct(">" + schema.struct_format(schema.REPAIR))
 _REPAIR_CHECKSUM_AT = schema.field_offset(schema.REPAIR, "checksum")
 _CHECKSUM = struct.Struct(">I")
 _SUBMISSION_HEADER = struct.Struct(">" + schema.struct_format(schema.SUBMISSION_HEADER))
+_HOLDER = struct.Struct(">" + schema.struct_format(schema.HOLDER))
+_HOLDER_CHECKSUM_AT = schema.field_offset(schema.HOLDER, "checksum")
 _DECISION = struct.Struct(">" + schema.struct_format(schema.DECISION))
 
 REPAIR_BYTES = _REPAIR.size
+HOLDER_BYTES = _HOLDER.size
 DECISION_BYTES = _DECISION.size
+_HOLDER_KINDS = frozenset(map(int, HolderKind))
 SUBMISSION_TYPES = frozenset(
     {
         FrameType.LOG_IN,
@@ -41,6 +45,23 @@ class Repair(NamedTuple):
     last_sequence: int
 
 
+class HolderWord(NamedTuple):
+    """What one holder tells another; `HolderKind` says what for.
+
+    `epoch` is the newest that the speaker knows, `last_epoch` and `last_sequence` say where its
+    list ends: the epoch that its last frame belongs to, and that frame's sequence number.
+    """
+
+    kind: HolderKind
+    shard: int
+    epoch: int
+    holder: bytes  # who speaks, as `messages.holder_field` makes it
+    incarnation: int  # drawn anew each time that the speaker's process starts
+    last_epoch: int
+    last_sequence: int
+    committed_sequence: int
+
+
 class Submission(NamedTuple):
     """A command on its way to the primary, under the log-in that it was sent with."""
 
@@ -49,8 +70,12 @@ class Submission(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The primary's word: what came up to `submission` stands, if at all, up to `sequence`."""
+    """The primary's word: what came up to `submission` stands, if at all, up to `sequence`.
 
+    That holds for the list of its epoch; a later primary may have decided otherwise.
+    """
+
+    epoch: int  # of the primary that says so
     submission: int  # counted from 1 on each connection
     sequence: int
 
@@ -68,8 +93,7 @@ def encode_repair(repair: Repair) -> bytes:
         first_sequence,
         last_sequence,
     )
-    checksum = _CHECKSUM.pack(checksum_around(data, _REPAIR_CHECKSUM_AT))
-    return data[:_REPAIR_CHECKSUM_AT] + checksum + data[_REPAIR_CHECKSUM_AT + CHECKSUM_BYTES :]
+    return _with_checksum(data, _REPAIR_CHECKSUM_AT)
 
 
 def is_repair(data: bytes) -> bool:
@@ -95,6 +119,30 @@ def decode_repair(data: bytes) -> Repair:
     if not 1 <= first <= last:
         raise WireError("empty range of sequence numbers")
     return Repair(RepairKind(kind), shard, epoch, first, last)
+
+
+def encode_holder_word(word: HolderWord) -> bytes:
+    """The bytes of what one holder tells another."""
+    kind, shard, epoch, *rest = word
+    data = _HOLDER.pack(schema.HOLDER_MAGIC, schema.WIRE_VERSION, kind, shard, epoch, 0, *rest)
+    return _with_checksum(data, _HOLDER_CHECKSUM_AT)
+
+
+def decode_holder_word(data: bytes) -> HolderWord:
+    """What a holder says in a datagram.
+
+    Raises WireError when it is of another size, version or kind, or fails its checksum.
+    """
+    if len(data) != HOLDER_BYTES:
+        raise WireError("not the size of a holder's datagram")
+    magic, version, kind, shard, epoch, checksum, *rest = _HOLDER.unpack(data)
+    if magic != schema.HOLDER_MAGIC or version != schema.WIRE_VERSION:
+        raise WireError("foreign datagram: no magic, or another version")
+    if checksum != checksum_around(data, _HOLDER_CHECKSUM_AT):
+        raise WireError("holder checksum does not match")
+    if kind not in _HOLDER_KINDS:
+        raise WireError(f"unknown kind {kind} of holder's datagram")
+    return HolderWord(HolderKind(kind), shard, epoch, *rest)
 
 
 def encode_submission(submission: Submission) -> bytes:
@@ -138,3 +186,8 @@ def take_decisions(buffer: bytearray) -> list[Decision]:
     taken = [Decision._make(fields) for fields in _DECISION.iter_unpack(bytes(buffer[:whole]))]
     del buffer[:whole]
     return taken
+
+
+def _with_checksum(data: bytes, checksum_at: int) -> bytes:
+    checksum = _CHECKSUM.pack(checksum_around(data, checksum_at))
+    return data[:checksum_at] + checksum + data[checksum_at + CHECKSUM_BYTES :]

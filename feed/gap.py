@@ -260,6 +260,13 @@ class Gaps:
         self.abandoned += len({part.gap for part in cut} - kept)
         del self._parts[index:]
 
+    def begin_again(self, now_ns: int) -> None:
+        """Do not give up yet: ask for everything again, after a while."""
+        self.failure = None
+        for part in self._parts:
+            part.progress_ns = now_ns
+            part.ask_at_ns = max(part.ask_at_ns, now_ns + self._policy.wait_limit_ns)
+
     def on_time(self, now_ns: int, epoch: int) -> list[Nak]:
         """The NAKs that are due. Sets `failure` when there is nobody left to ask."""
         naks: list[Nak] = []

@@ -56,7 +56,8 @@ class Listener(Generic[Delivered]):
 
     Only datagrams from the addresses of `retransmitters` count as answers; their places in that
     list are the receiver's `source` numbers. `deliver` is called with what one turn of the event
-    loop brought, and never with nothing.
+    loop brought, and never with nothing. `after` is called at the end of each turn, whatever it
+    brought: a heartbeat, or the time, may change what a holder has to say.
 
     `failed` is there from `start` on. It is done when nothing will be delivered any more: with the
     GapFailure when the receiver gave up, with the exception when `deliver` or the receiver raised
@@ -74,6 +75,7 @@ class Listener(Generic[Delivered]):
         *,
         receive: Address | None = None,
         faults: Faults | None = None,
+        after: Callable[[], None] | None = None,
     ) -> None:
         self.counters = ListenerCounters()
         self._settings = settings
@@ -83,6 +85,7 @@ class Listener(Generic[Delivered]):
         self._deliver = deliver
         self._receive = receive
         self._faults = faults
+        self._after = after
         self._resources = contextlib.ExitStack()
         self._timer: asyncio.TimerHandle | None = None
         self._turns_behind = 0
@@ -120,6 +123,11 @@ class Listener(Generic[Delivered]):
             self._timer = None
         self._resources.close()
 
+    def wake(self) -> None:
+        """Look at the receiver's deadline again: something other than a datagram has moved it."""
+        if self._is_open:
+            self._schedule()
+
     @property
     def address(self) -> Address:
         """Where NAKs are sent from and answers have to arrive."""
@@ -143,6 +151,8 @@ class Listener(Generic[Delivered]):
         """Take one step of the event loop; stop for good when it raises."""
         try:
             step()
+            if self._after is not None:
+                self._after()
         except Exception as error:
             self.close()
             if not self.failed.done():

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 SYMBOL_BYTES = 8
+HOLDER_NAME_BYTES = 16
 CLIENT_ORDER_ID_BYTES = 14
 ALL_SYMBOLS = b" " * SYMBOL_BYTES
 NO_CLIENT_ORDER_ID = b" " * CLIENT_ORDER_ID_BYTES
@@ -103,6 +104,7 @@ class Epoch(NamedTuple):
     """Command: a primary's reign begins."""
 
     epoch: int
+    primary: bytes  # its name, as `holder_field` makes it
 
 
 class DefineInstrument(NamedTuple):
@@ -278,3 +280,13 @@ def symbol_field(symbol: str) -> bytes:
 def unpad(field: bytes) -> str:
     """A padded field's text; bytes that are not ASCII show as escapes."""
     return field.decode("ascii", "backslashreplace").rstrip(" ")
+
+
+def holder_field(name: str) -> bytes:
+    """A holder's name as it stands in frames and datagrams, padded with spaces.
+
+    Raises ValueError when it is empty, longer than 16 characters or not printable ASCII.
+    """
+    if not name or name != name.strip():
+        raise ValueError(f"{name!r} is not a holder's name: it has blanks, or nothing at all")
+    return pad(name, HOLDER_NAME_BYTES)

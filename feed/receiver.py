@@ -46,6 +46,9 @@ class Receiver:
     With `first_sequence` None it starts at the first group that begins after it joined; until then
     `next_sequence` is 0. With `committed_only` it gives out no frame before it is committed.
 
+    With `rewinds`, for a holder, a new epoch has it give out again what follows the last committed
+    frame, since the new primary may have another list from there; its reader compares.
+
     `source_count` retransmitters can be asked, the last `last_resort_count` of them only when all
     others have been. Times are of one monotonic clock, in nanoseconds.
     """
@@ -57,11 +60,14 @@ class Receiver:
         "_gaps",
         "_held",
         "_held_limit",
+        "_rewinds",
+        "_settled_sequence",
         "_shard",
         "_source_count",
         "committed_sequence",
         "epoch",
         "failure",
+        "heard_ns",
         "highest_sequence",
         "next_sequence",
     )
@@ -76,12 +82,14 @@ class Receiver:
         first_sequence: int | None = 1,
         last_resort_count: int = 0,
         committed_only: bool = False,
+        rewinds: bool = False,
     ) -> None:
         if first_sequence is not None and first_sequence < 1:
             raise ValueError("the list begins with sequence number 1")
         self._shard = shard
         self._source_count = source_count
         self._committed_only = committed_only
+        self._rewinds = rewinds
         self._held_limit = policy.held_limit_frames
         self._held: dict[int, Frame] = {}
         self._gaps = Gaps(
@@ -97,6 +105,8 @@ class Receiver:
         self.highest_sequence = max(self.next_sequence - 1, 0)  # known to exist
         self.committed_sequence = 0
         self.epoch = 0  # the highest seen
+        self._settled_sequence = 0  # committed before this epoch
+        self.heard_ns: int | None = None  # when the primary of this epoch itself was last heard
         self.failure: GapFailure | None = None  # set when the list can't be read further
 
     @property
@@ -124,9 +134,6 @@ class Receiver:
         datagram that is damaged, foreign or stale is counted and changes nothing.
         """
         counters = self._counters
-        if self.failure is not None:
-            counters.after_failure += 1
-            return []
         try:
             header, frames = decode_packet(data)
         except WireError:
@@ -136,15 +143,21 @@ class Receiver:
         if shard != self._shard:
             counters.other_shard += 1
             return []
-        if epoch != self.epoch:
-            if epoch < self.epoch:
-                counters.stale_epoch += 1
-                return []
-            if first <= self.committed_sequence and not flags & RETRANSMISSION:
-                counters.after_failure += 1
-                self._fail_rewritten(epoch, first)
-                return []
+        if epoch < self.epoch:
+            counters.stale_epoch += 1
+            return []
+        settled = self._settled_sequence if epoch == self.epoch else self.committed_sequence
+        if first <= settled and not flags & RETRANSMISSION:
+            counters.after_failure += 1
+            self._fail_rewritten(epoch, first, settled)
+            return []
+        if epoch > self.epoch:
             self._open_epoch(epoch)
+        if not flags & RETRANSMISSION:
+            self.heard_ns = now_ns
+        if self.failure is not None:
+            counters.after_failure += 1
+            return []
         counters.packets += 1
         if committed > self.committed_sequence:
             self.committed_sequence = committed
@@ -166,8 +179,34 @@ class Receiver:
         """The NAKs that are due, each to be sent to its retransmitter."""
         naks = self._gaps.on_time(now_ns, self.epoch)
         self._counters.naks_sent += len(naks)
-        self.failure = self.failure or self._gaps.failure
+        failure = self._gaps.failure
+        if failure is not None and self.failure is None:
+            if self._committed_only and failure.first_sequence > self.committed_sequence:
+                # Nobody has to have it: it may have died with its primary. A new one decides that.
+                self._gaps.begin_again(now_ns)
+            else:
+                self.failure = failure
         return naks
+
+    def retry(self, now_ns: int) -> None:
+        """Ask again for what nobody had: who has it may have come back."""
+        if self._gaps.failure is not None:
+            self._gaps.begin_again(now_ns)
+            self.failure = None
+
+    def fence(self, epoch: int) -> None:
+        """Take nothing of an epoch older than this one any more, which is what an ASK demands."""
+        if epoch > self.epoch:
+            self._open_epoch(epoch)
+
+    def resume(self, epoch: int, committed_sequence: int) -> None:
+        """Read on after the last committed frame, as one who led in `epoch` and has to follow."""
+        self.next_sequence = self._frontier = committed_sequence + 1
+        self.highest_sequence = self.committed_sequence = committed_sequence
+        self._held.clear()
+        self._gaps.truncate(0)  # what was missing has been adopted since
+        self.epoch = epoch
+        self.failure = self._gaps.failure = None
 
     def check(self) -> None:
         """Raise AssertionError unless all invariants hold."""
@@ -205,19 +244,25 @@ class Receiver:
             counters.missing_answers += 1
             self._gaps.refuse(source, repair.first_sequence, repair.last_sequence, now_ns)
 
-    def _fail_rewritten(self, epoch: int, first: int) -> None:
+    def _fail_rewritten(self, epoch: int, first: int, settled: int) -> None:
         """Stop: a primary has forgotten what is committed, and numbers other frames like it.
 
         A new primary multicasts its EPOCH frame and what follows, and holds all that is committed;
         so its packets begin later than that, unless they are retransmissions.
         """
         reason = f"the primary of epoch {epoch} has begun the list anew at {first}"
-        self.failure = GapFailure(first, self.committed_sequence, reason)
+        self.failure = GapFailure(first, settled, reason)
 
     def _open_epoch(self, epoch: int) -> None:
         """Follow a new primary: what its predecessor left uncommitted is not to be trusted."""
         self.epoch = epoch
-        kept = max(self.committed_sequence, self.next_sequence - 1)
+        self.heard_ns = None
+        committed = self._settled_sequence = self.committed_sequence
+        if self._rewinds:
+            self.next_sequence = min(self.next_sequence, committed + 1)
+            kept = committed
+        else:
+            kept = max(committed, self.next_sequence - 1)
         doubtful = [sequence for sequence in self._held if sequence > kept]
         for sequence in doubtful:
             del self._held[sequence]
@@ -225,6 +270,9 @@ class Receiver:
         self._gaps.truncate(kept)
         self._frontier = min(self._frontier, kept + 1)
         self.highest_sequence = kept
+        if self.failure is not None and self.failure.first_sequence > kept:
+            # Nobody had these frames; the new primary need not have them either.
+            self.failure = self._gaps.failure = None
 
     def _hold(
         self, frames: tuple[Frame, ...], first: int, last: int, answered: bool, now_ns: int

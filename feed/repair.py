@@ -49,6 +49,9 @@ class RepairLimits:
             raise ValueError("one requester, one NAK and one packet are the least there can be")
 
 
+DEFAULT_REPAIR_LIMITS = RepairLimits()
+
+
 @dataclass(slots=True)
 class RepairCounters:
     """What a responder has been asked and has answered. Each NAK counts in one of the first."""
@@ -103,7 +106,7 @@ class RepairResponder:
         *,
         shard: int,
         cache: FrameCache,
-        limits: RepairLimits = RepairLimits(),
+        limits: RepairLimits = DEFAULT_REPAIR_LIMITS,
         payload_limit_bytes: int = 1400,
     ) -> None:
         if payload_limit_bytes < PAYLOAD_MINIMUM_BYTES:
@@ -124,11 +127,13 @@ class RepairResponder:
         now_ns: int,
         epoch: int,
         committed_sequence: int,
+        last_sequence: int | None = None,
     ) -> list[bytes]:
         """The datagrams that answer a NAK, to be sent back to `requester`.
 
         None when the NAK is no NAK, a repeat, or over the limits. `epoch` and `committed_sequence`
-        are what the holder of the cache knows now.
+        are what the holder of the cache knows now. What it holds later than `last_sequence` may
+        not stand in this epoch's list, and counts as missing.
         """
         try:
             nak = decode_repair(data)
@@ -144,7 +149,11 @@ class RepairResponder:
         if self._is_repeat((requester, nak.first_sequence, nak.last_sequence), now_ns):
             self.counters.naks_suppressed += 1
             return []
-        answer = self._answer(nak, requester, now_ns, epoch, committed_sequence)
+        held = self._cache.next_sequence - 1
+        if last_sequence is not None:
+            held = min(held, last_sequence)
+        header = PacketHeader(RETRANSMISSION, self._shard, epoch, 1, committed_sequence)
+        answer = self._answer(nak, requester, now_ns, header, held)
         if answer:
             self.counters.naks_answered += 1
             self._remember((requester, nak.first_sequence, nak.last_sequence), now_ns)
@@ -153,11 +162,11 @@ class RepairResponder:
         return answer
 
     def _answer(
-        self, nak: Repair, requester: Hashable, now_ns: int, epoch: int, committed_sequence: int
+        self, nak: Repair, requester: Hashable, now_ns: int, header: PacketHeader, held: int
     ) -> list[bytes]:
         first = max(nak.first_sequence, self._cache.first_sequence)
-        last = min(nak.last_sequence, self._cache.next_sequence - 1)
-        if first > last or nak.epoch > epoch:
+        last = min(nak.last_sequence, held)
+        if first > last or nak.epoch > header.epoch:
             # What is held may be void in an epoch that is not known here yet.
             first, last = nak.last_sequence + 1, nak.last_sequence
         missing = [(nak.first_sequence, first - 1), (last + 1, nak.last_sequence)]
@@ -165,12 +174,11 @@ class RepairResponder:
         allowances = self._allowances(requester, now_ns)
         for start, stop in missing:
             if start <= stop and _spend(allowances, REPAIR_BYTES):
-                repair = Repair(RepairKind.MISSING, self._shard, epoch, start, stop)
+                repair = Repair(RepairKind.MISSING, self._shard, header.epoch, start, stop)
                 datagrams.append(encode_repair(repair))
                 self.counters.missing_answers += 1
         if first <= last:
-            header = PacketHeader(RETRANSMISSION, self._shard, epoch, first, committed_sequence)
-            datagrams += self._packets(header, last, allowances)
+            datagrams += self._packets(header._replace(first_sequence=first), last, allowances)
         return datagrams
 
     def _packets(

@@ -10,7 +10,10 @@ a `REPAIR` datagram; what a retransmitter does not hold it names with another.
 
 A gateway sends commands to the primary over TCP as submissions: the same bodies under a shorter
 header, since sequence and time are not known yet. The primary answers with decisions: a submission
-up to `submission` has its place in the list, if it gets one, at or below `sequence`.
+up to `submission` has its place, if it gets one, at or below `sequence` in the list of `epoch`.
+
+Holders of the list speak with one another in `HOLDER` datagrams: acknowledgements, and what a
+takeover needs.
 """
 
 from enum import IntEnum, IntFlag
@@ -22,6 +25,7 @@ from feed import messages
 
 PACKET_MAGIC = b"LS"
 REPAIR_MAGIC = b"LR"
+HOLDER_MAGIC = b"LH"
 WIRE_VERSION = 1
 
 
@@ -44,6 +48,18 @@ class RepairKind(IntEnum):
 
     NAK = ord("N")  # please send these again
     MISSING = ord("M")  # I do not hold these
+
+
+class HolderKind(IntEnum):
+    """What one holder tells another, and what `last_sequence` means in it."""
+
+    ACK = ord("A")  # to the primary: I hold the list of your epoch up to the end of this group
+    ASK = ord("Q")  # a takeover: promise me this epoch, and say what you hold
+    ANSWER = ord("R")  # to ASK: promised, if the epoch is the one asked for; this is what I hold
+    FORGOT = ord("F")  # to ASK: I came back without my memory, and have no vote
+    FETCH = ord("G")  # a takeover: send me what you hold from `last_sequence` on
+    JOIN = ord("J")  # to the primary: I came back; forget what I acknowledged in an earlier life
+    WELCOME = ord("W")  # to JOIN: my list goes so far; hold that much, and you may vote
 
 
 class FrameType(IntEnum):
@@ -100,6 +116,20 @@ REPAIR = cs.Struct(
     "last_sequence" / cs.Int64ub,
 )
 
+HOLDER = cs.Struct(
+    "magic" / cs.Const(HOLDER_MAGIC),
+    "version" / cs.Const(WIRE_VERSION, cs.Int8ub),
+    "kind" / _code(HolderKind),
+    "shard" / cs.Int16ub,
+    "epoch" / cs.Int32ub,
+    "checksum" / cs.Int32ub,
+    "holder" / cs.Bytes(messages.HOLDER_NAME_BYTES),
+    "incarnation" / cs.Int64ub,
+    "last_epoch" / cs.Int32ub,
+    "last_sequence" / cs.Int64ub,
+    "committed_sequence" / cs.Int64ub,
+)
+
 SUBMISSION_HEADER = cs.Struct(
     "length" / cs.Int16ub,
     "type" / _code(FrameType),
@@ -107,6 +137,7 @@ SUBMISSION_HEADER = cs.Struct(
 )
 
 DECISION = cs.Struct(
+    "epoch" / cs.Int32ub,
     "submission" / cs.Int64ub,
     "sequence" / cs.Int64ub,
 )
@@ -115,7 +146,10 @@ _SYMBOL = cs.Bytes(messages.SYMBOL_BYTES)
 _CLIENT_ORDER_ID = cs.Bytes(messages.CLIENT_ORDER_ID_BYTES)
 
 BODIES: dict[FrameType, Any] = {
-    FrameType.EPOCH: cs.Struct("epoch" / cs.Int32ub),
+    FrameType.EPOCH: cs.Struct(
+        "epoch" / cs.Int32ub,
+        "primary" / cs.Bytes(messages.HOLDER_NAME_BYTES),
+    ),
     FrameType.DEFINE_INSTRUMENT: cs.Struct(
         "symbol" / _SYMBOL,
         "tick_size" / cs.Int32ub,

@@ -1,5 +1,7 @@
 """How a shard's feed reaches its receivers: the part of the configuration that all roles share."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Annotated, Literal, NamedTuple
 
@@ -58,3 +60,50 @@ class FeedSettings(Settings):
         if self.transport == "unicast" and not self.receivers:
             raise ValueError('transport "unicast" needs the list of receivers')
         return self
+
+
+class FailoverSettings(Settings):
+    """When a primary is suspected to be dead, and how far it may run ahead of its holders."""
+
+    # An idle primary shows at least this often that it is alive.
+    heartbeat_interval_ms: int = Field(default=5, ge=1, le=1000)
+    # A holder that has heard nothing for so long suspects the primary. docs/replication.md shows
+    # how often a healthy one is suspected at which time.
+    suspicion_time_ms: int = Field(default=30, ge=2, le=60_000)
+    # A primary takes no more commands while so many frames are not committed.
+    window_frames: int = Field(default=16_384, ge=16, le=65_536)
+
+    @model_validator(mode="after")
+    def _suspicion_bears_a_lost_heartbeat(self) -> "FailoverSettings":
+        if self.suspicion_time_ms < 2 * self.heartbeat_interval_ms:
+            raise ValueError(
+                f"a suspicion_time_ms of {self.suspicion_time_ms} makes one lost heartbeat look"
+                f" like a death: use at least 2 x {self.heartbeat_interval_ms}"
+            )
+        return self
+
+
+class HolderSettings(Settings):
+    """One holder of the list: where it listens, and how much it keeps."""
+
+    repair: AddressField  # UDP: NAKs come in here, and are answered from here
+    replication: AddressField  # UDP: acknowledgements and takeovers, between holders
+    receive: AddressField | None = None  # its own address in the list of receivers, for unicast
+    # The newest two million frames or so. The least holds the widest window of uncommitted frames:
+    # they have to be compared after a takeover.
+    cache_bytes: int = Field(default=256 << 20, ge=1 << 24)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """All that the holders of one shard share."""
+
+    feed: FeedSettings
+    failover: FailoverSettings
+    replicas: Mapping[str, HolderSettings]
+    retransmitters: Mapping[str, HolderSettings]
+
+    @property
+    def holders(self) -> dict[str, HolderSettings]:
+        """Who counts towards commit, by name."""
+        return {**self.replicas, **self.retransmitters}

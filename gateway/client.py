@@ -24,7 +24,7 @@ from typing import Self
 from feed.messages import Capacity, OrderType, Side, TimeInForce
 from feed.settings import Address, parse_address
 from gateway import orders
-from gateway.client_errors import ClientError, ConnectionLost, LinkFault, Overrun
+from gateway.client_errors import ClientError, ConnectionLost, LinkFault, LogInPutOff, Overrun
 from gateway.client_link import Link
 from gateway.client_policy import ClientPolicy
 from gateway.client_session import ClientSession, Phase
@@ -324,6 +324,8 @@ class Client:
                 fault = LinkFault(str(error))
             if not isinstance(fault, LinkFault):
                 raise fault
+            if isinstance(fault, LogInPutOff):
+                self._reconnect.put_off()
             self._reconnect.lost(time.monotonic_ns())
             log.info("connection to %s lost: %s", attempt.address, fault)
 

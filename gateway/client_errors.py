@@ -37,3 +37,7 @@ class UserRefNumsSpent(ClientError):
 
 class LinkFault(Exception):
     """A connection can't be used any further; another one may do. Never leaves the library."""
+
+
+class LogInPutOff(LinkFault):
+    """A gateway answered that the log-in can't be had just now."""

@@ -23,8 +23,9 @@ class ClientPolicy:
     # a failure that the exchange is built to repair.
     give_up_first_ns: int = 5_000_000_000
     give_up_after_ns: int = 60_000_000_000
-    # A session that ends sooner has not mended anything: the waits go on growing.
-    stable_after_ns: int = 5_000_000_000
+    # A session that ends sooner has not mended anything: the waits go on growing. One that lasts
+    # for longer has, though gateways may go on dying one after the other.
+    stable_after_ns: int = 500_000_000
     # Commands that wait for an answer; each is kept to be sent again. Beyond it, entering waits.
     unanswered_limit: int = 10_000
     # Events that the user has not read yet. Beyond it, the connection is not read either.

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from gateway import ouch, soup
 from gateway.client_errors import (
     LinkFault,
+    LogInPutOff,
     LoginRejected,
     ProtocolError,
     SessionEnded,
@@ -95,7 +96,10 @@ class ClientSession:
         self._reader: PacketReader[ServerPacket] = server_packets()
         self._output = bytearray()
         self._incoming_sequence = 0  # of the next sequenced data on this connection
-        self._log_ins_in_doubt = 0  # earlier ones whose outcome was never told
+        # Log-ins whose outcome was never told may end this session yet. Each does so once, unless
+        # its gateway was asking for it anew; which it does until it gives the log-in up.
+        self._log_ins_in_doubt = 0
+        self._in_doubt_until_ns = 0
         self._phase_since_ns = 0
         self._heard_at_ns = 0
         self._sent_at_ns = 0
@@ -112,6 +116,8 @@ class ClientSession:
 
     def disconnected(self) -> None:
         """The connection is gone; what was not answered waits for the next one."""
+        if self.phase is Phase.LOGGING_IN:
+            self._in_doubt_until_ns = self._log_in_deadline_ns
         self.phase = Phase.OFFLINE
         self._output.clear()
 
@@ -224,7 +230,7 @@ class ClientSession:
             case ServerHeartbeat():
                 pass
             case Debug(text):
-                self._on_debug(text)
+                self._on_debug(text, now_ns)
             case EndOfSession():
                 raise LinkFault(self.farewell or "the gateway ended the session")
             case _:
@@ -250,16 +256,17 @@ class ClientSession:
     def _on_rejected(self, reason: LoginRejectReason) -> None:
         lasting = any(self.farewell.startswith(known.text) for known in _LASTING_REASONS)
         if reason is LoginRejectReason.NO_SUCH_SESSION and self.farewell and not lasting:
-            raise LinkFault(f"log-in refused: {self.farewell}")
+            raise LogInPutOff(f"log-in refused: {self.farewell}")
         raise LoginRejected(reason, self.farewell)
 
-    def _on_debug(self, text: str) -> None:
+    def _on_debug(self, text: str, now_ns: int) -> None:
         self.farewell = text
         if not text.startswith(ClosingReason.SUPERSEDED.text):
             return
-        if self._log_ins_in_doubt == 0:
+        if self._log_ins_in_doubt == 0 and now_ns >= self._in_doubt_until_ns:
             raise SessionEnded(text)
-        self._log_ins_in_doubt -= 1  # it was an earlier log-in of our own that came late
+        # It was an earlier log-in of our own that came late.
+        self._log_ins_in_doubt = max(self._log_ins_in_doubt - 1, 0)
         raise LinkFault(text)
 
     def _on_sequenced(self, payload: bytes) -> Iterator[Event]:

@@ -76,17 +76,17 @@ class ClosingReason(Enum):
     )
     LOG_IN_UNANSWERED = (
         "log_in_unanswered",
-        "the log-in was not committed in time; the engine may be out of reach; try again",
+        "the log-in was not committed in time; no primary may be within reach; try again",
         _NO_SESSION,
     )
-    LOG_IN_LOST = (
-        "log_in_lost",
-        "the connection to the engine broke before the log-in was committed; try again",
+    LOG_IN_OVERTAKEN = (
+        "log_in_overtaken",
+        "another log-in of the client took effect while this one was lost on its way; try again",
         _NO_SESSION,
     )
     LOG_IN_NOT_ADMITTED = (
         "log_in_not_admitted",
-        "the engine did not admit the log-in; try again",
+        "the primary did not admit the log-in; try again",
         _NO_SESSION,
     )
     # The session ends.

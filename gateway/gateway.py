@@ -10,7 +10,7 @@ Sans-I/O. A shell or a simulator tells it what happened, and then carries out wh
         if session.closing is not None: close()           # once that is sent
     for verification in gateway.take_verifications():     # look at a secret, and then
         gateway.on_verified(verification.session, client, now_ns)
-    send_to_engine(gateway.uplink.take_output())
+    send_to_primary(gateway.uplink.take_output())
 
 A log-in is checked, submitted as a command, and answered when the feed shows it committed. All that
 a client is told of its orders comes from the feed, through its stream.
@@ -22,12 +22,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from feed.codec import Frame
-from feed.messages import ALL_SYMBOLS, CancelReason, LogIn, MassCancel, pad
+from feed.messages import ALL_SYMBOLS, CancelReason, Epoch, LogIn, MassCancel, pad
 from feed.schema import FrameType
 from feed.subscriber import Group
 from gateway.clients import ClientSettings
 from gateway.closing import ClosingReason
 from gateway.limits import FailedLogIns, Origin, Rates
+from gateway.log_ins import LogIns, WaitingLogIn
 from gateway.session import Phase, Session, SessionCounters, resume_refusal
 from gateway.settings import GatewaySettings
 from gateway.soup import SESSION_BYTES, LoginRequest
@@ -52,13 +53,6 @@ class Verification(NamedTuple):
         return f"Verification({self.name!r})"
 
 
-class _LogIn(NamedTuple):
-    """A log-in on its way through the list."""
-
-    session: Session
-    client: ClientSettings
-
-
 class Gateway:
     """All that a gateway knows."""
 
@@ -81,7 +75,6 @@ class Gateway:
         self.deadline_ns = 0  # when `on_time` wants to be called next
         self._exchange = exchange
         self._settings = settings
-        self._random = random
         self._wall_clock_ns = wall_clock_ns
         self._failed_log_ins = FailedLogIns(settings.log_ins)
         self._rates = Rates(settings.sessions)
@@ -91,12 +84,13 @@ class Gateway:
         self._strangers_of: Counter[str] = Counter()  # by host
         self._open: dict[int, Session] = {}  # by client; one session for each
         self._clients: dict[int, ClientSettings] = {}  # those who are logged in here
-        self._log_ins: dict[int, _LogIn] = {}  # by the number of the log-in
+        self._log_ins = LogIns(self.uplink, random)
         self._held: dict[Session, None] = {}  # those who wait for room in the uplink
         self._changed: dict[Session, None] = {}
         self._verifications: list[Verification] = []
         self._unverified = 0  # of those that were handed out too
         self._committed_sequence = 0
+        self._list_epoch = 0  # of what is delivered last
         self._is_stopped = False
         self._session_counters = SessionCounters()
         self._connections = 0
@@ -139,8 +133,7 @@ class Gateway:
 
     def on_disconnected(self, session: Session, now_ns: int) -> None:
         """A client's connection is gone."""
-        session.close(ClosingReason.DISCONNECTED, now_ns)
-        self._settle(session, now_ns)
+        self._end(session, ClosingReason.DISCONNECTED, now_ns)
         self._changed.pop(session, None)
 
     def take_changed(self) -> list[Session]:
@@ -182,16 +175,15 @@ class Gateway:
             if refusal is not None:
                 session.close(refusal, now_ns)
             else:
-                self._submit_log_in(session, client, now_ns)
+                self._log_ins.submit(session, client, now_ns)
         self._settle(session, now_ns)
 
     def on_unverifiable(self, session: Session, now_ns: int) -> None:
         """The secret of a session was not looked at."""
         self._unverified -= 1
-        session.close(ClosingReason.SECRET_NOT_CHECKED, now_ns)
-        self._settle(session, now_ns)
+        self._end(session, ClosingReason.SECRET_NOT_CHECKED, now_ns)
 
-    # What comes from the feed and the engine.
+    # What comes from the feed and the primary.
 
     def on_feed(
         self, groups: Sequence[Group], epoch: int, committed_sequence: int, now_ns: int
@@ -200,12 +192,14 @@ class Gateway:
 
         `committed_sequence` may be ahead of the groups, while gaps are repaired.
         """
-        self.uplink.on_epoch(epoch)
+        self.uplink.on_feed_epoch(epoch)
         self._committed_sequence = committed_sequence
         for group in groups:
             frames = group.frames
             if frames[0].type is FrameType.LOG_IN:
                 self._on_log_in(frames, now_ns)
+            elif frames[0].type is FrameType.EPOCH:
+                self._on_epoch(frames[0], now_ns)
             for client in self.streams.apply(frames):
                 session = self._open.get(client)
                 if session is not None:
@@ -213,18 +207,18 @@ class Gateway:
             self.delivered_sequence = group.last_sequence
         self._on_progress(now_ns)
 
-    def on_uplink_connected(self, now_ns: int) -> None:
-        """There is a connection to the engine."""
-        self.uplink.on_connected(now_ns)
+    def on_uplink_connected(self, epoch: int, now_ns: int) -> None:
+        """There is a connection to the primary of this epoch, as far as is known."""
+        self.uplink.on_connected(epoch, now_ns)
+        self._log_ins.on_uplink_connected(now_ns)
 
     def on_uplink_lost(self, now_ns: int) -> None:
-        """The connection to the engine is gone. Clients stay, but for those about to log in."""
-        for login in self.uplink.on_lost():
-            self._refuse_log_in(login, ClosingReason.LOG_IN_LOST, now_ns)
+        """The connection to the primary is gone. Clients stay, and wait."""
+        self._log_ins.on_uplink_lost(self.uplink.on_lost())
         self._read_held(now_ns)
 
     def on_uplink_data(self, data: bytes, now_ns: int) -> None:
-        """Bytes came from the engine; raises WireError when they can't be its decisions."""
+        """Bytes came from the primary; raises WireError when they can't be its decisions."""
         self.uplink.on_data(data, now_ns)
         self._on_progress(now_ns)
 
@@ -244,8 +238,7 @@ class Gateway:
         """Ends all sessions, and takes no more."""
         self._is_stopped = True
         for session in tuple(self._sessions):
-            session.close(reason, now_ns)
-            self._settle(session, now_ns)
+            self._end(session, reason, now_ns)
 
     def summary(self) -> dict[str, Any]:
         """What the gateway has done, for operators and programs."""
@@ -275,6 +268,7 @@ class Gateway:
         self.uplink.check()
         self.streams.check()
         self._failed_log_ins.check()
+        self._log_ins.check()
         limits = self._settings.connections
         assert len(self._sessions) <= limits.connections
         assert len(self._strangers) <= limits.strangers
@@ -305,7 +299,7 @@ class Gateway:
 
     def _on_progress(self, now_ns: int) -> None:
         """More may be decided, or delivered, than before."""
-        for login in self.uplink.on_delivered(self.delivered_sequence):
+        for login in self.uplink.on_delivered(self.delivered_sequence, self._list_epoch):
             self._refuse_log_in(login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
         self._read_held(now_ns)
 
@@ -325,18 +319,17 @@ class Gateway:
             self._unverified += 1
             self._verifications.append(Verification(session, session.user, request.password))
 
-    def _submit_log_in(self, session: Session, client: ClientSettings, now_ns: int) -> None:
-        login = self._random.getrandbits(64) or 1
-        session.login = login
-        self._log_ins[login] = _LogIn(session, client)
-        command = LogIn(client.number, login, client.self_trade_prevention)
-        self.uplink.submit(login, command, now_ns)
-
     def _refuse_log_in(self, login: int, reason: ClosingReason, now_ns: int) -> None:
-        log_in = self._log_ins.pop(login, None)
+        log_in = self._log_ins.take(login)
         if log_in is not None:
-            log_in.session.close(reason, now_ns)
-            self._settle(log_in.session, now_ns)
+            self._end(log_in.session, reason, now_ns)
+
+    def _on_epoch(self, frame: Frame, now_ns: int) -> None:
+        """The list goes on in a new epoch; what the earlier ones decided until here stands."""
+        command = frame.message()
+        assert isinstance(command, Epoch)
+        self._on_progress(now_ns)
+        self._list_epoch = command.epoch
 
     def _on_log_in(self, frames: Sequence[Frame], now_ns: int) -> None:
         """A client has logged in, here or elsewhere: whatever session it had is over."""
@@ -345,22 +338,23 @@ class Gateway:
         if frames[-1].type is FrameType.REJECTED:
             self._refuse_log_in(command.login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
             return
+        log_in = self._log_ins.take(command.login)
+        for session in self._log_ins.overtaken(command.client):
+            self._end(session, ClosingReason.LOG_IN_OVERTAKEN, now_ns)
         current = self._open.get(command.client)
-        if current is not None and current.login != command.login:
-            current.close(ClosingReason.SUPERSEDED, now_ns)
-            self._settle(current, now_ns)
-        log_in = self._log_ins.pop(command.login, None)
+        if current is not None:
+            is_its_own = command.login in current.earlier_logins
+            reason = ClosingReason.LOG_IN_OVERTAKEN if is_its_own else ClosingReason.SUPERSEDED
+            self._end(current, reason, now_ns)
         if log_in is not None:
             self._open_session(log_in, command, now_ns)
 
-    def _open_session(self, log_in: _LogIn, command: LogIn, now_ns: int) -> None:
+    def _open_session(self, log_in: WaitingLogIn, command: LogIn, now_ns: int) -> None:
         session, client = log_in
-        if session.phase is Phase.CHECKING:
-            stream = self.streams.of(command.client)
-            rate = self._rates.of(client)
-            session.accept(command.client, command.login, stream, rate, now_ns)
-        if session.phase is Phase.CLOSED:  # before its log-in came by, or it can't be resumed
-            self._cancel_orders(client, command.login, now_ns)
+        stream = self.streams.of(command.client)
+        session.accept(command.client, stream, self._rates.of(client), now_ns)
+        if session.phase is Phase.CLOSED:  # it can't be resumed from where it asked for
+            self._cancel_orders(client, session, now_ns)
             self._settle(session, now_ns)
             return
         self._accepted += 1
@@ -368,6 +362,10 @@ class Gateway:
         self._open[command.client] = session
         self._clients[command.client] = client
         self._read(session, now_ns)
+
+    def _end(self, session: Session, reason: ClosingReason, now_ns: int) -> None:
+        session.close(reason, now_ns)
+        self._settle(session, now_ns)
 
     def _settle(self, session: Session, now_ns: int) -> None:
         """Has the shell look at a session, and forgets it once it is closed."""
@@ -380,11 +378,11 @@ class Gateway:
         self._leave_strangers(session)
         if self._open.get(session.client) is session:
             del self._open[session.client]
-            client = self._clients.pop(session.client)
-            if session.closing is not ClosingReason.SUPERSEDED:
-                self._cancel_orders(client, session.login, now_ns)
-        elif session.login in self._log_ins and self.uplink.withdraw(session.login):
-            del self._log_ins[session.login]
+            client: ClientSettings | None = self._clients.pop(session.client)
+        else:
+            client = self._log_ins.give_up(session)
+        if client is not None and session.closing is not ClosingReason.SUPERSEDED:
+            self._cancel_orders(client, session, now_ns)
 
     def _leave_strangers(self, session: Session) -> None:
         if session in self._strangers:
@@ -393,8 +391,9 @@ class Gateway:
             if not self._strangers_of[session.host]:
                 del self._strangers_of[session.host]
 
-    def _cancel_orders(self, client: ClientSettings, login: int, now_ns: int) -> None:
+    def _cancel_orders(self, client: ClientSettings, session: Session, now_ns: int) -> None:
         """Cancels all orders of a client that is gone, if it asks for that."""
         if client.cancel_on_disconnect:
             command = MassCancel(client.number, 0, ALL_SYMBOLS, CancelReason.LINK_LOST)
-            self.uplink.submit(login, command, now_ns)
+            for login in (*session.earlier_logins, session.login):  # one of them counts
+                self.uplink.submit(login, command, now_ns)

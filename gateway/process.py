@@ -8,30 +8,34 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from random import SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
+from feed.digest import ListDigest
 from feed.faults import Faults
 from feed.gap import GapFailure
 from feed.listener import Listener
+from feed.pauses import keep_pauses_short
 from feed.settings import Address, FeedSettings
 from feed.subscriber import Group, Subscriber
 from gateway.client_connections import ClientConnections
 from gateway.closing import ClosingReason
-from gateway.engine_connection import EngineConnection
 from gateway.gateway import Gateway, Verification
+from gateway.primary_connection import PrimaryConnection, PrimarySource
 from gateway.session import Phase
 from gateway.settings import GatewaySettings
 from gateway.verifier import Verifier
+from zk.membership import Member
+from zk.settings import ZooKeeperSettings
 
 log = structlog.get_logger()
 
 # Hashes looked at in parallel: each takes a core and 19 MiB, and the event loop needs a core too.
 VERIFIER_THREADS = 2
 TLS_HANDSHAKE_SECONDS = 5.0
-# For the engine to decide what is on its way when the gateway stops, such as the mass cancels of
-# clients that want them.
+# For what is on its way to be committed when the gateway stops, such as the mass cancels of clients
+# that want them.
 LAST_WORDS_SECONDS = 1.0
 
 
@@ -43,15 +47,23 @@ class FeedLostError(Exception):
         super().__init__(f"frames {first} to {last} can't be had: {reason}")
 
 
+class Membership(PrimarySource, Protocol):
+    """What a gateway wants of ZooKeeper: a `zk.membership.Member`."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether what it says is up to date."""
+
+
 class GatewayProcess:
-    """A gateway on real sockets."""
+    """A gateway on real sockets; call `follow` when ZooKeeper has news."""
 
     def __init__(
         self,
         exchange: str,
         feed: FeedSettings,
         settings: GatewaySettings,
-        engine_commands: Address,
+        membership: Membership,
         retransmitters: Sequence[Address],
         faults: Faults | None = None,
     ) -> None:
@@ -67,9 +79,11 @@ class GatewayProcess:
         self._verifier_turn = asyncio.Semaphore(VERIFIER_THREADS)
         self._executor = ThreadPoolExecutor(VERIFIER_THREADS, "verifier")
         self._flushed = asyncio.Event()
-        self._engine = EngineConnection(
-            self.gateway, engine_commands, settings.uplink, random, self.flush
+        self._membership = membership
+        self._primary = PrimaryConnection(
+            self.gateway, membership, settings.uplink, random, self.flush
         )
+        self._digest = ListDigest()
         self._subscriber = Subscriber(
             shard=feed.shard, source_count=len(retransmitters), random=random
         )
@@ -96,7 +110,7 @@ class GatewayProcess:
             self.address = Address(*server.sockets[0].getsockname()[:2])
             tasks: list[asyncio.Future[Any]] = [
                 asyncio.ensure_future(work)
-                for work in (self._engine.run(), self._keep_time(), stop.wait())
+                for work in (self._primary.run(), self._keep_time(), stop.wait())
             ]
             stack.push_async_callback(_cancel, tasks)
             log.info("gateway ready", listen=str(self.address), tls=self._tls is not None)
@@ -112,6 +126,10 @@ class GatewayProcess:
             if is_failed:
                 raise FeedLostError(self._listener.failed.result())
 
+    def follow(self) -> None:
+        """There may be another primary."""
+        self._primary.on_record()
+
     def flush(self) -> None:
         """Carries out what the gateway asks for, after anything that has happened to it."""
         now_ns = time.monotonic_ns()
@@ -120,16 +138,20 @@ class GatewayProcess:
             task = asyncio.ensure_future(self._verify(verification))
             self._verifications.add(task)
             task.add_done_callback(self._verifications.discard)
-        self._engine.flush(now_ns)
+        self._primary.flush(now_ns)
         self._flushed.set()
 
     def summary(self) -> dict[str, Any]:
         """What the gateway has done, for operators and programs."""
         counters = self._subscriber.counters
+        primary = self._membership.primary
         return {
             "role": "gateway",
             **self.gateway.summary(),
             "epoch": self._subscriber.epoch,
+            "primary": None if primary is None else primary.name,
+            "zookeeper": "connected" if self._membership.connected else "suspended",
+            "list_digest": self._digest.hex(),
             "gaps_detected": counters.gaps_detected,
             "gaps_filled": counters.gaps_filled,
             "feed": {**asdict(counters), "listener": asdict(self._listener.counters)},
@@ -146,6 +168,7 @@ class GatewayProcess:
         )
 
     def _on_groups(self, groups: list[Group]) -> None:
+        self._digest.update(b"".join(frame.data for group in groups for frame in group.frames))
         self._tell_of_feed(groups)
         self.flush()
 
@@ -182,29 +205,24 @@ class GatewayProcess:
         self.flush()
 
     async def _end_sessions(self, reason: ClosingReason) -> None:
-        """Says goodbye to all clients, and lets the engine decide what they leave behind."""
+        """Says goodbye to all clients, and has what they leave behind committed."""
         self.gateway.stop(reason, time.monotonic_ns())
         self.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                while self.connections.count or self._is_deciding:
+                while self.connections.count or self.gateway.uplink.pending_count:
                     self._flushed.clear()
                     await self._flushed.wait()
         self.connections.abort()
         await _cancel(self._verifications)
-
-    @property
-    def _is_deciding(self) -> bool:
-        uplink = self.gateway.uplink
-        return uplink.is_connected and not uplink.is_idle
 
 
 async def run(
     name: str,
     exchange: str,
     feed: FeedSettings,
+    zookeeper: ZooKeeperSettings,
     settings: GatewaySettings,
-    engine_commands: Address,
     retransmitters: Sequence[Address],
     stop: asyncio.Event,
     ready: Callable[[], None],
@@ -212,16 +230,29 @@ async def run(
 ) -> dict[str, Any]:
     """Runs the gateway `name` of an exchange until `stop` is set; returns what it did.
 
-    Calls `ready` once clients can connect. `exchange` is the name of the SoupBinTCP session.
-    Raises ClientsError or OSError when a file can't be read or an address is taken, FeedLostError
-    when the gateway can't go on.
+    Calls `ready` once clients can connect, primary or not. `exchange` is the name of the SoupBinTCP
+    session. Raises ClientsError or OSError when a file can't be read or an address is taken,
+    FeedLostError when the gateway can't go on.
     """
-    gateway = GatewayProcess(exchange, feed, settings, engine_commands, retransmitters, faults)
+    member = Member(
+        zookeeper,
+        exchange,
+        feed.shard,
+        name,
+        role="gateway",
+        holder=False,
+        on_change=lambda: gateway.follow(),
+    )
+    gateway = GatewayProcess(exchange, feed, settings, member, retransmitters, faults)
+    pauses = asyncio.ensure_future(keep_pauses_short())
+    await member.start()
     try:
         await gateway.run(stop, ready)
     finally:
         summary = {"name": name, **gateway.summary()}
         log.info("gateway stopped", **summary)
+        await member.stop()
+        await _cancel([pauses])
     return summary
 
 

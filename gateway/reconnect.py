@@ -38,7 +38,7 @@ class Reconnect:
         self._attempts = 0  # in this outage
         self._next = 0  # address
         self._logged_in_at_ns: int | None = None
-        self._has_logged_in = False
+        self._has_been_answered = False  # so there is a gateway among the addresses
 
     def begin(self, now_ns: int) -> None:
         """The first outage begins: nothing is connected yet."""
@@ -47,7 +47,8 @@ class Reconnect:
     def attempt(self, now_ns: int) -> Attempt | None:
         """The next attempt; None when the outage has lasted for too long."""
         policy = self._policy
-        patience_ns = policy.give_up_after_ns if self._has_logged_in else policy.give_up_first_ns
+        is_known = self._has_been_answered
+        patience_ns = policy.give_up_after_ns if is_known else policy.give_up_first_ns
         wait_ns = self._wait_ns()
         if now_ns + wait_ns - self._outage_since_ns > patience_ns:
             return None
@@ -58,8 +59,12 @@ class Reconnect:
 
     def logged_in(self, now_ns: int) -> None:
         """The last attempt came to a session."""
-        self._has_logged_in = True
+        self._has_been_answered = True
         self._logged_in_at_ns = now_ns
+
+    def put_off(self) -> None:
+        """The last attempt came to a gateway that can't let anybody in just now."""
+        self._has_been_answered = True
 
     def lost(self, now_ns: int) -> None:
         """The connection of the last attempt is over."""

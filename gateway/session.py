@@ -1,7 +1,7 @@
 """One client's connection: bytes and times in; bytes, commands and a closing reason out.
 
 Sans-I/O. What the client sends is `receive`d and cut into commands only as fast as they can be
-taken, so that a client waits when the engine does. What it is sent comes from its stream, at the
+taken, so that a client waits when the primary does. What it is sent comes from its stream, at the
 place where this connection is, only as fast as the client takes it: `take_output`.
 
     STRANGER -- log-in request --> CHECKING -- accept --> OPEN
@@ -78,7 +78,8 @@ class Session:
         self.user = ""  # the name that it asked to log in under
         self.requested_sequence = 0  # where in its stream it wants to begin
         self.client = 0  # its number, once it is open
-        self.login = 0
+        self.login = 0  # what its log-in goes by, and then its commands
+        self.earlier_logins: list[int] = []  # what its log-in went by before
         self.is_held = False  # it waits for room for its commands
         self._exchange = exchange
         self._limits = limits
@@ -162,7 +163,7 @@ class Session:
         request, self._log_in_request = self._log_in_request, None
         return request
 
-    def accept(self, client: int, login: int, stream: Stream, rate: Rate, now_ns: int) -> None:
+    def accept(self, client: int, stream: Stream, rate: Rate, now_ns: int) -> None:
         """The log-in is in the list: the stream goes out from the number that was asked for.
 
         Closes the session when the stream can't be sent from there.
@@ -176,7 +177,7 @@ class Session:
             self.close(refusal, now_ns)
             return
         self.phase = Phase.OPEN
-        self.client, self.login = client, login
+        self.client = client
         self._stream, self._rate = stream, rate
         self._next_sequence = requested or stream.next_sequence
         self._position = stream.position(self._next_sequence)

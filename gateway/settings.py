@@ -12,8 +12,8 @@ class SessionLimits(Settings):
 
     heartbeat_interval_ns: int = Field(default=1_000_000_000, ge=1)  # SoupBinTCP's second
     dead_link_ns: int = Field(default=15_000_000_000, ge=1)  # SoupBinTCP's 15 seconds
-    # To send a log-in request, and then again to have it answered: longer than a round through
-    # the engine takes while an engine is being replaced, shorter than anybody's patience.
+    # To send a log-in request, and then again to have it answered: much longer than it takes to
+    # replace a primary, shorter than anybody's patience.
     log_in_timeout_ns: int = Field(default=10_000_000_000, ge=1)
     # What is handed to the connection and not taken by it, and the same again in the kernel; the
     # rest waits in the client's stream, which all its connections share. It bounds what one costs.
@@ -57,20 +57,21 @@ class ConnectionLimits(Settings):
 
 
 class UplinkLimits(Settings):
-    """How much may be on its way to the engine, and when its connection is given up. In ns."""
+    """How much may be on its way to the primary, and when its connection is given up. In ns."""
 
-    # Two or three of the engine's windows, so that it always has something to do; beyond that
-    # clients are no longer read.
+    # Half of the primary's window, so that it has something to do; beyond that clients are no
+    # longer read. It bounds what is sent again after a takeover, too.
     pending: int = Field(default=8192, ge=2)
     # A fair share of it for one client, so that the others are still read.
     pending_per_client: int = Field(default=2048, ge=1)
-    # An engine that decides nothing for so long is taken for dead, though its machine answers.
+    # A primary that decides nothing for so long is taken for dead, though its machine answers.
     decision_timeout_ns: int = Field(default=10_000_000_000, ge=1)
     # A host that is gone does not refuse a connection, it says nothing.
     connect_timeout_ns: int = Field(default=2_000_000_000, ge=1)
-    # Waits before connecting anew: the first as short as a takeover, doubling to the last, so that
-    # a gateway is there at once after a restart and does not keep a dead host busy.
-    shortest_wait_ns: int = Field(default=20_000_000, ge=1)
+    # Waits before connecting anew to the same primary: the first is short beside a takeover, so
+    # that clients hardly notice it; doubling to the last, so as not to keep a dead host busy. A
+    # newer primary is connected at once.
+    shortest_wait_ns: int = Field(default=5_000_000, ge=1)
     longest_wait_ns: int = Field(default=1_000_000_000, ge=1)
 
 

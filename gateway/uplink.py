@@ -1,9 +1,12 @@
 """What is on its way from a gateway to the primary: kept until it is decided and committed.
 
-Sans-I/O. A submission that the primary has decided may still vanish with its epoch, so it is kept
-until the feed has committed what the decision names; after a connection is lost, all that is kept
-is sent again, in its order. The machine drops what it has seen before. Only log-ins are not sent
-again: a late one would end the session that the client has opened elsewhere since.
+Sans-I/O. A decision is the word of one primary, about the list of its epoch: it stands once the
+committed list reaches to what it names while still in that epoch. If the list is in a later epoch
+by then, a successor wrote it, and may never have heard of the submission. So each is kept until its
+decision stands; after a connection is lost, all that is kept is sent again, in its order, to the
+primary of that time. The machine drops what it has seen before.
+
+Only log-ins are not sent again, but handed back: they need new numbers (`gateway.log_ins`).
 """
 
 from collections import Counter, deque
@@ -33,15 +36,15 @@ class Uplink:
         self._limits = limits
         self._pending: deque[_Pending] = deque()
         self._pending_of: Counter[int] = Counter()
-        self._decisions: deque[Decision] = deque()  # of this connection, not committed yet
+        self._decisions: deque[Decision] = deque()  # of this connection, not standing yet
         self._received = bytearray()
         self._unsent: list[bytes] = []
         self._sent_count = 0  # on this connection
-        self._done_count = 0  # of them, decided and committed; the first pending one comes next
+        self._done_count = 0  # of them, decided for good; the first pending one comes next
         self._waiting_since_ns: int | None = None  # for a decision
-        self._epoch = 0
+        self._feed_epoch = 0
+        self._connection_epoch = 0  # of the primary that the connection leads to
         self.is_connected = False
-        self.is_outdated = False  # the connection leads to a primary of an older epoch
         self.submissions = 0
         self.resent = 0
         self.connections = 0
@@ -53,9 +56,9 @@ class Uplink:
         return len(self._pending)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether the primary has decided all there is."""
-        return self._decided_count == self._done_count + len(self._pending)
+    def is_outdated(self) -> bool:
+        """Whether the connection leads to a primary that the feed shows to have a successor."""
+        return self.is_connected and self._feed_epoch > self._connection_epoch
 
     def room(self, client: int) -> int:
         """How many more commands of this client may be submitted before it has to wait."""
@@ -90,10 +93,15 @@ class Uplink:
         self._drop(lambda pending: pending.is_log_in and pending.login == login)
         return True
 
-    def on_connected(self, now_ns: int) -> None:
-        """There is a new connection: what is kept goes over it, in its order."""
+    def on_connected(self, epoch: int, now_ns: int) -> None:
+        """There is a new connection, to the primary of this epoch as far as is known.
+
+        What is kept goes over it, in its order. Where the feed is in a later epoch already, the
+        connection may be to its primary, at an old address: its decisions will tell.
+        """
         assert not self.is_connected, "one connection at a time"
         self.is_connected = True
+        self._connection_epoch = max(epoch, self._feed_epoch)
         self.connections += 1
         if self.connections > 1:
             self.resent += len(self._pending)
@@ -109,35 +117,31 @@ class Uplink:
         self._unsent.clear()
         self._sent_count = self._done_count = 0
         self._waiting_since_ns = None
-        self.is_connected = self.is_outdated = False
+        self.is_connected = False
         return dropped
 
     def on_data(self, data: bytes, now_ns: int) -> None:
         """Bytes from the primary: its decisions.
 
-        Raises WireError when it decides what it was not sent, or takes a decision back; the
-        connection is then of no more use.
+        Raises WireError when it is the primary of another epoch, decides what it was not sent, or
+        takes a decision back; the connection is then of no more use.
         """
-        if self.is_outdated:
-            return
         self._received += data
         for decision in take_decisions(self._received):
             self._on_decision(decision, now_ns)
 
-    def on_epoch(self, epoch: int) -> None:
-        """The feed is in this epoch: what a primary of an older one decided may not stand."""
-        if epoch <= self._epoch:
-            return
-        if self._epoch and self.is_connected:
-            self.is_outdated = True
-            self._decisions.clear()
-        self._epoch = epoch
+    def on_feed_epoch(self, epoch: int) -> None:
+        """The feed's packets are of this epoch."""
+        self._feed_epoch = max(self._feed_epoch, epoch)
 
-    def on_delivered(self, sequence: int) -> list[int]:
-        """The feed is delivered up to here; returns the log-ins that are decided by now.
+    def on_delivered(self, sequence: int, epoch: int) -> list[int]:
+        """The committed list is delivered up to here, where it is in this epoch.
 
-        What of them was admitted has been seen on the feed, then.
+        Returns the log-ins that are decided by now. What of them was admitted has been seen in the
+        list, then.
         """
+        if epoch != self._connection_epoch:
+            return []  # what this primary decides is still to come, or has come to nothing
         log_ins = []
         while self._decisions and self._decisions[0].sequence <= sequence:
             decided_count = self._decisions.popleft().submission
@@ -166,8 +170,8 @@ class Uplink:
         assert self._done_count <= self._decided_count <= self._sent_count
         if self.is_connected:
             assert self._sent_count == self._done_count + len(self._pending)
-            if not self.is_outdated:
-                assert (self._waiting_since_ns is None) == self.is_idle
+            is_decided = self._decided_count == self._sent_count
+            assert (self._waiting_since_ns is None) == is_decided
         else:
             assert self._sent_count == 0
             assert not any((self._decisions, self._unsent, self._received))
@@ -187,6 +191,8 @@ class Uplink:
         self._pending_of = Counter(pending.client for pending in self._pending)
 
     def _on_decision(self, decision: Decision, now_ns: int) -> None:
+        if decision.epoch != self._connection_epoch:
+            raise WireError(f"a decision of epoch {decision.epoch}, not {self._connection_epoch}")
         last = self._decisions[-1].sequence if self._decisions else 0
         if not self._decided_count <= decision.submission <= self._sent_count:
             raise WireError(

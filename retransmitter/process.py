@@ -1,120 +1,206 @@
-"""The retransmitter's process: the sockets and the clock around a `Retransmitter`."""
+"""The retransmitter's process: the sockets, the clock and ZooKeeper around a `Retransmitter`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 import structlog
 
 from feed.codec import Frame
 from feed.faults import Faults
-from feed.gap import GapFailure
+from feed.holder import Holder, HolderIdentity
 from feed.listener import Listener
+from feed.pauses import keep_pauses_short
 from feed.repair_port import RepairPort
-from feed.settings import Address, FeedSettings
+from feed.replication_port import ReplicationPort
+from feed.settings import ShardSettings
 from retransmitter.retransmitter import Retransmitter
 from retransmitter.settings import RetransmitterSettings
+from zk.membership import Member
+from zk.settings import ZooKeeperSettings
 
 log = structlog.get_logger()
 
-
-async def run(
-    name: str,
-    feed: FeedSettings,
-    settings: RetransmitterSettings,
-    peers: Sequence[Address],
-    stop: asyncio.Event,
-    ready: Callable[[], None],
-    faults: Faults | None = None,
-) -> dict[str, object]:
-    """Keep the shard's frames and answer NAKs until `stop` is set; what was done, for JSON.
-
-    `peers` are the addresses that its own gaps are repaired from: those of the other
-    retransmitters, and the engine's at the end, which is asked last. `faults` befall what comes
-    from the feed and from peers. Calls `ready` once it receives and answers.
-
-    Raises OSError when an address can't be used, ValueError when the settings don't fit together.
-    """
-    peers = tuple(dict.fromkeys(peers))  # each asked in its turn once
-    retransmitter = Retransmitter(
-        shard=feed.shard,
-        peer_count=len(peers),
-        random=Random(),
-        cache_bytes=settings.cache_bytes,
-        payload_limit_bytes=feed.payload_limit_bytes,
-        limits=settings.limits(),
-    )
-    listener: Listener[Frame] = Listener(
-        feed,
-        retransmitter,
-        peers,
-        _already_kept,
-        receive=settings.receive,
-        faults=faults,
-    )
-    with ExitStack() as resources:
-        port = resources.enter_context(closing(RepairPort(settings.repair, retransmitter.on_nak)))
-        resources.enter_context(closing(listener))
-        listener.start()
-        port.start()
-        log.info("retransmitter ready", name=name, repair=str(port.address), shard=feed.shard)
-        ready()
-        await _until_stopped(stop, listener.failed)
-    log.info("retransmitter stopped", name=name, next_sequence=retransmitter.next_sequence)
-    return _summary(name, retransmitter, listener, port)
+_MILLISECOND_NS = 1_000_000
 
 
-def _already_kept(frames: list[Frame]) -> None:
-    """Frames that a retransmitter takes in are in its cache; nobody else waits for them."""
+class RetransmitterProcess:
+    """One retransmitter on real sockets."""
 
+    def __init__(
+        self,
+        name: str,
+        exchange: str,
+        shard: ShardSettings,
+        zookeeper: ZooKeeperSettings,
+        settings: RetransmitterSettings,
+        faults: Faults | None = None,
+    ) -> None:
+        """`faults` befall what comes from the feed and from peers."""
+        self._name = name
+        self._shard = shard
+        self._settings = settings
+        others = [each.repair for other, each in shard.retransmitters.items() if other != name]
+        replicas = [each.repair for each in shard.replicas.values()]
+        feed = shard.feed
+        self.retransmitter = Retransmitter(
+            Holder(
+                HolderIdentity(feed.shard, name, SystemRandom().getrandbits(64)),
+                peer_count=len(others) + len(replicas),
+                last_resort_count=len(replicas),
+                random=Random(),
+                cache_bytes=settings.cache_bytes,
+                payload_limit_bytes=feed.payload_limit_bytes,
+                suspicion_time_ns=shard.failover.suspicion_time_ms * _MILLISECOND_NS,
+                limits=settings.limits(),
+            ),
+            tuple(shard.replicas),
+        )
+        self._listener: Listener[Frame] = Listener(
+            feed,
+            self.retransmitter,
+            [*others, *replicas],
+            lambda frames: None,
+            receive=settings.receive,
+            faults=faults,
+            after=self.turn,
+        )
+        self._member = Member(
+            zookeeper,
+            exchange,
+            feed.shard,
+            name,
+            role="retransmitter",
+            holder=True,
+            on_change=self._on_zookeeper,
+        )
+        self._told: tuple[int | None, int] = (None, 0)
+        self._was_failing = False
 
-async def _until_stopped(stop: asyncio.Event, failed: asyncio.Future[GapFailure]) -> None:
-    """Wait for `stop`, and report a gap that nobody can fill.
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Keep the list and answer NAKs until `stop` is set.
 
-    Raises what `failed` holds when it is an exception.
-    """
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        either: set[asyncio.Future[Any]] = {stopped, failed}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failure = failed.result()
+        Raises OSError when an address can't be used.
+        """
+        async with AsyncExitStack() as stack:
+            self._repair_port = stack.enter_context(
+                closing(RepairPort(self._settings.repair, self.retransmitter.on_nak))
+            )
+            self._replication = stack.enter_context(
+                closing(
+                    ReplicationPort(
+                        self._settings.replication,
+                        {name: each.replication for name, each in self._shard.holders.items()},
+                        self._shard.feed.payload_limit_bytes + 1,
+                        self.retransmitter.on_word,
+                        self.turn,
+                    )
+                )
+            )
+            self._listener.start()
+            stack.callback(self._listener.close)
+            self._repair_port.start()
+            self._replication.start()
+            await self._member.start()
+            stack.push_async_callback(self._member.stop)
+            repair = str(self._repair_port.address)
+            log.info("retransmitter ready", name=self._name, repair=repair)
+            ready()
+            pauses = asyncio.ensure_future(keep_pauses_short())
+            stack.callback(pauses.cancel)
+            stopped = asyncio.ensure_future(stop.wait())
+            stack.callback(stopped.cancel)
+            ends: set[asyncio.Future[Any]] = {stopped, self._listener.failed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._listener.failed.done():
+                self._listener.failed.result()
+
+    def turn(self) -> None:
+        """Let out what anything that came in has caused."""
+        retransmitter, member = self.retransmitter, self._member
+        self._replication.send(retransmitter.turn(time.monotonic_ns()))
+        told = (retransmitter.suspected_epoch, retransmitter.holder.epoch)
+        if told != self._told:
+            self._told = told
+            suspected, epoch = told
+            if suspected is None:
+                member.withdraw()
+            else:
+                member.suspect(suspected)
+            if epoch:
+                member.observe_epoch(epoch)
+        self._report_failure()
+        self._listener.wake()
+
+    def summary(self) -> dict[str, object]:
+        """What the retransmitter holds and has done, for JSON."""
+        holder = self.retransmitter.holder
+        received, repairs = holder.received, holder.repairs
+        return {
+            "role": "retransmitter",
+            "name": self._name,
+            "epoch": holder.epoch,
+            "first_sequence": holder.list.cache.first_sequence,
+            "next_sequence": holder.list.cache.next_sequence,
+            "committed_sequence": holder.committed_sequence,
+            "vote": holder.vote.value,
+            "tails_dropped": holder.list.tails_dropped,
+            "list_digest": holder.list.digest(holder.last_sequence),
+            "failure": None if holder.failure is None else holder.failure._asdict(),
+            "naks": self._repair_port.counters.datagrams,
+            "frames_retransmitted": repairs.frames_retransmitted,
+            "gaps_detected": received.gaps_detected,
+            "gaps_filled": received.gaps_filled,
+            "received": asdict(received),
+            "repairs": asdict(repairs),
+            "feed_sockets": asdict(self._listener.counters),
+            "repair_port": asdict(self._repair_port.counters),
+            "replication_port": asdict(self._replication.counters),
+        }
+
+    def _on_zookeeper(self) -> None:
+        """ZooKeeper has told something new."""
+        member, now_ns = self._member, time.monotonic_ns()
+        holder = self.retransmitter.holder
+        if member.epoch_at_start is not None:
+            holder.on_start(member.epoch_at_start, was_here=member.was_here, now_ns=now_ns)
+        if member.epoch is not None:
+            self.retransmitter.on_epoch(member.epoch, now_ns)
+        self.turn()
+
+    def _report_failure(self) -> None:
+        """Say once that there is a gap which nobody can fill."""
+        failure = self.retransmitter.holder.failure
+        if failure is not None and not self._was_failing:
             log.error(
                 "nobody has these frames: nothing after them is kept, what came before is served",
                 first_sequence=failure.first_sequence,
                 last_sequence=failure.last_sequence,
                 reason=failure.reason,
             )
-            await stopped
-    finally:
-        stopped.cancel()
+        self._was_failing = failure is not None
 
 
-def _summary(
-    name: str, retransmitter: Retransmitter, listener: Listener[Frame], port: RepairPort
+async def run(
+    name: str,
+    exchange: str,
+    shard: ShardSettings,
+    zookeeper: ZooKeeperSettings,
+    settings: RetransmitterSettings,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    faults: Faults | None = None,
 ) -> dict[str, object]:
-    received, repairs, failure = (
-        retransmitter.received,
-        retransmitter.repairs,
-        retransmitter.failure,
-    )
-    return {
-        "role": "retransmitter",
-        "name": name,
-        "epoch": retransmitter.epoch,
-        "first_sequence": retransmitter.first_sequence,
-        "next_sequence": retransmitter.next_sequence,
-        "committed_sequence": retransmitter.committed_sequence,
-        "failure": None if failure is None else failure._asdict(),
-        "naks": port.counters.datagrams,
-        "frames_retransmitted": repairs.frames_retransmitted,
-        "gaps_detected": received.gaps_detected,
-        "gaps_filled": received.gaps_filled,
-        "received": asdict(received),
-        "repairs": asdict(repairs),
-        "feed_sockets": asdict(listener.counters),
-        "repair_port": asdict(port.counters),
-    }
+    """Keep the shard's frames and answer NAKs until `stop` is set; what was done, for JSON.
+
+    Calls `ready` once it receives and answers. Raises OSError when an address can't be used,
+    ValueError when the settings don't fit together.
+    """
+    process = RetransmitterProcess(name, exchange, shard, zookeeper, settings, faults)
+    await process.run(stop, ready)
+    log.info("retransmitter stopped", name=name)
+    return process.summary()

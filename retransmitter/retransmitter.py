@@ -1,114 +1,86 @@
 """A retransmitter, sans-I/O: it reads the list like any receiver, keeps it, and answers NAKs.
 
-It repairs its own gaps from its peers. What it has not got it says it lacks, and never guesses.
+It is a holder: it acknowledges what it has to the primary, and its answer counts in a takeover. It
+repairs its own gaps from its peers. What it has not got it says it lacks, and never guesses.
 """
 
-from random import Random
+from collections.abc import Hashable, Sequence
 
-from feed.cache import FrameCache
-from feed.codec import Frame
-from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak, RepairPolicy
-from feed.receiver import Receiver, ReceiverCounters
-from feed.repair import RepairCounters, RepairLimits, RepairResponder
-from feed.settings import Address
+from feed.codec import Frame, WireError
+from feed.datagrams import decode_holder_word
+from feed.gap import Nak
+from feed.holder import Holder
+from feed.messages import unpad
 
 
 class Retransmitter:
     """The newest frames of one shard's list, committed or not, for whoever missed some.
 
-    `peer_count` others can be asked for what is missing here; the last of them is the primary, who
-    is asked only when all others have been. A gap that nobody can fill is final: what comes after
-    it is not kept, and what was kept before it is still served.
+    A gap that nobody can fill is final while the epoch lasts: what comes after it is not kept, and
+    what was kept before it is still served.
     """
 
-    __slots__ = ("_cache", "_receiver", "_responder")
-
-    def __init__(
-        self,
-        *,
-        shard: int,
-        peer_count: int,
-        random: Random,
-        cache_bytes: int,
-        payload_limit_bytes: int,
-        limits: RepairLimits,
-        policy: RepairPolicy = DEFAULT_REPAIR_POLICY,
-    ) -> None:
-        self._cache = FrameCache(cache_bytes)
-        self._receiver = Receiver(
-            shard=shard,
-            source_count=peer_count,
-            random=random,
-            policy=policy,
-            last_resort_count=min(peer_count, 1),
-        )
-        self._responder = RepairResponder(
-            shard=shard,
-            cache=self._cache,
-            limits=limits,
-            payload_limit_bytes=payload_limit_bytes,
-        )
-
-    @property
-    def first_sequence(self) -> int:
-        """The oldest frame that it can still send; `next_sequence` while it has none."""
-        return self._cache.first_sequence
-
-    @property
-    def next_sequence(self) -> int:
-        """The first frame that it has not got yet."""
-        return self._cache.next_sequence
-
-    @property
-    def committed_sequence(self) -> int:
-        """How far the list is known to be committed."""
-        return self._receiver.committed_sequence
-
-    @property
-    def epoch(self) -> int:
-        """The highest epoch seen."""
-        return self._receiver.epoch
-
-    @property
-    def failure(self) -> GapFailure | None:
-        """The gap that nobody could fill; the list is not read any further."""
-        return self._receiver.failure
+    def __init__(self, holder: Holder, replicas: Sequence[str]) -> None:
+        """`replicas` are the names of those who may be primary."""
+        self.holder = holder
+        self.words_refused = 0  # datagrams at the replication port that were nothing we know
+        self._replicas = replicas
+        self._words: list[tuple[str, bytes]] = []
 
     @property
     def deadline_ns(self) -> int | None:
-        """When to call `on_time` next; None while nothing is missing."""
-        return self._receiver.deadline_ns
+        """When to call `on_time` next, and `turn` after it."""
+        return self.holder.deadline_ns
 
     @property
-    def received(self) -> ReceiverCounters:
-        """What came in from the feed and from peers."""
-        return self._receiver.counters
+    def failure(self) -> None:
+        """Never anything: a gap that nobody can fill is not final, a new epoch may make it void."""
+        return None
 
     @property
-    def repairs(self) -> RepairCounters:
-        """What was asked for and sent."""
-        return self._responder.counters
+    def suspected_epoch(self) -> int | None:
+        """The epoch whose primary it takes for dead."""
+        return self.holder.epoch if self.holder.is_suspicious else None
 
     def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
-        """Take in a datagram from the feed, or a peer's answer; the frames that it made known."""
-        frames = self._receiver.on_datagram(data, now_ns, source)
-        for frame in frames:
-            self._cache.append(frame.data, frame.sequence)
-        return frames
+        """Take in a datagram from the feed, or a peer's answer; nothing is to be delivered."""
+        self.holder.on_datagram(data, now_ns, source)
+        self.holder.list.take_dropped()  # nothing here depends on what has lost
+        return []
 
     def on_time(self, now_ns: int) -> list[Nak]:
-        """The NAKs that are due, each to be sent to its peer."""
-        return self._receiver.on_time(now_ns)
+        """Do what is due; the NAKs to be sent."""
+        join = self.holder.join_word(now_ns)
+        if join is not None:
+            self._words += [(name, join) for name in self._replicas]
+        return self.holder.on_time(now_ns)
 
-    def on_nak(self, data: bytes, requester: Address, now_ns: int) -> list[bytes]:
+    def on_nak(self, data: bytes, requester: Hashable, now_ns: int) -> list[bytes]:
         """The datagrams that answer a NAK, to be sent back to `requester`; none over the limits."""
-        receiver = self._receiver
-        return self._responder.on_nak(
-            data, requester, now_ns, receiver.epoch, receiver.committed_sequence
-        )
+        return self.holder.on_nak(data, requester, now_ns)
 
-    def check(self) -> None:
-        """Raise AssertionError unless all invariants hold."""
-        self._cache.check()
-        self._receiver.check()
-        assert self._cache.next_sequence == self._receiver.next_sequence, "received and not kept"
+    def on_word(self, data: bytes, sender: str, now_ns: int) -> None:
+        """Take in a datagram that the configured holder `sender` sent to this one alone."""
+        try:
+            word = decode_holder_word(data)
+        except WireError:
+            self.words_refused += 1
+            return
+        if word.shard != self.holder.identity.shard or unpad(word.holder) != sender:
+            self.words_refused += 1
+            return
+        self._words += [(sender, answer) for answer in self.holder.on_word(word, now_ns)]
+
+    def on_epoch(self, epoch: int, now_ns: int) -> None:
+        """ZooKeeper has granted this epoch."""
+        self.holder.promise(epoch, now_ns)
+
+    def turn(self, now_ns: int) -> list[tuple[str, bytes]]:
+        """The datagrams to other holders, each with its name, after anything that has come in."""
+        holder = self.holder
+        primary = holder.primary
+        ack = holder.ack_word(holder.held_sequence, now_ns)
+        if ack is not None and primary is not None:
+            self._words.append((primary, ack))
+        words, self._words = self._words, []
+        return words

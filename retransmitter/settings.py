@@ -2,22 +2,17 @@
 
 from pydantic import Field
 
-from feed.repair import RepairLimits
-from feed.settings import AddressField, Settings
-
-_DEFAULT_LIMITS = RepairLimits()
+from feed.repair import DEFAULT_REPAIR_LIMITS, RepairLimits
+from feed.settings import HolderSettings
 
 
-class RetransmitterSettings(Settings):
-    """Where a retransmitter listens, how much it keeps, and how much it sends."""
+class RetransmitterSettings(HolderSettings):
+    """How much a retransmitter sends, beside what every holder does."""
 
-    repair: AddressField  # UDP: NAKs come in here, and are answered from here
-    receive: AddressField | None = None  # its own address in the list of receivers, for unicast
-    cache_bytes: int = Field(default=256 << 20, ge=1 << 20)  # the newest two million frames or so
     # What all receivers together get, and each alone: a NAK storm must not drown the feed.
-    bytes_per_second: int = Field(default=_DEFAULT_LIMITS.bytes_per_second, ge=1)
+    bytes_per_second: int = Field(default=DEFAULT_REPAIR_LIMITS.bytes_per_second, ge=1)
     requester_bytes_per_second: int = Field(
-        default=_DEFAULT_LIMITS.requester_bytes_per_second, ge=1
+        default=DEFAULT_REPAIR_LIMITS.requester_bytes_per_second, ge=1
     )
 
     def limits(self) -> RepairLimits:

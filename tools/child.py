@@ -35,15 +35,23 @@ class Child:
         self._last_line = b""
         self._process = process
         self._ready = asyncio.Event()
-        self._stopping = False
+        self._is_stopping = False
+        self._is_paused = False
         self._ended = asyncio.create_task(self._read_until_the_end(), name=f"{name} ends")
 
     @classmethod
-    async def start(cls, name: str, arguments: Sequence[str], folder: Path) -> "Child":
-        """Start `lockstep ARGUMENTS --supervised --json`; its log goes to a file in `folder`."""
+    async def start(
+        cls, name: str, arguments: Sequence[str], folder: Path, prefix: Sequence[str] = ()
+    ) -> "Child":
+        """Start `lockstep ARGUMENTS --supervised --json`; its log goes on in a file in `folder`.
+
+        `prefix` is a command that becomes the one which follows it on its command line, with the
+        same process number, as "ip netns exec NAME" does.
+        """
         log_path = folder / f"{name}.log"
-        with log_path.open("wb") as log_file:
+        with log_path.open("ab") as log_file:
             process = await asyncio.create_subprocess_exec(
+                *prefix,
                 sys.executable,
                 "-P",  # a folder named "feed" or "tools" where the user stands is not ours
                 "-m",
@@ -88,16 +96,35 @@ class Child:
     async def watch(self) -> None:
         """Wait for ever, until the process ends though nobody stopped it: then raise ChildError."""
         await asyncio.shield(self._ended)
-        if not self._stopping:
+        if not self._is_stopping:
             raise self._failure(f"ended by itself with status {self._process.returncode}")
+
+    def pause(self) -> None:
+        """Let the process do nothing at all (SIGSTOP) until `unpause`."""
+        self._process.send_signal(signal.SIGSTOP)
+        self._is_paused = True
+
+    def unpause(self) -> None:
+        """Let a paused process go on (SIGCONT), knowing nothing of the time that has passed."""
+        self._process.send_signal(signal.SIGCONT)
+        self._is_paused = False
+
+    async def kill(self) -> None:
+        """Kill the process (SIGKILL), and wait for its end, which `watch` does not complain of."""
+        self._is_stopping = True
+        if self._process.returncode is None:
+            self._process.kill()
+        await asyncio.shield(self._ended)
 
     async def stop(self) -> Summary:
         """Tell the process to stop, and wait for its end; its summary.
 
-        A process that does not end in time is killed. Raises ChildError when it had to be, ended
-        with another status than success, or left no summary.
+        A process that does not end in time is killed; one that is paused goes on first. Raises
+        ChildError when it had to be, ended with another status than success, or left no summary.
         """
-        self._stopping = True
+        self._is_stopping = True
+        if self._is_paused and self._process.returncode is None:
+            self.unpause()
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
         await asyncio.wait({self._ended}, timeout=STOP_WITHIN_S)
@@ -109,9 +136,10 @@ class Child:
             raise self._failure(f"ended with status {self._process.returncode}")
         try:
             summary = json.loads(self._last_line)
-        except ValueError as error:
-            raise self._failure(f"left no summary, but {self._last_line!r}") from error
-        assert isinstance(summary, dict)
+        except ValueError:
+            summary = None
+        if not isinstance(summary, dict):
+            raise self._failure(f"left no summary, but {self._last_line!r}")
         return summary
 
     def last_log_lines(self) -> str:

@@ -12,12 +12,25 @@ import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from engine.settings import EngineSettings, InstrumentSettings
-from feed.settings import Address, FeedSettings, Settings
+from engine.settings import InstrumentSettings, ReplicaSettings
+from feed.messages import HOLDER_NAME_BYTES
+from feed.settings import (
+    Address,
+    FailoverSettings,
+    FeedSettings,
+    Settings,
+    ShardSettings,
+)
 from gateway.settings import GatewaySettings
 from retransmitter.settings import RetransmitterSettings
 from tools.console import UsageError
+from zk.settings import ZooKeeperSettings
 
+# What a text should look like whose pattern would mean nothing to its writer.
+_PATTERN_REMEDIES = {
+    "zookeeper.hosts": 'write it as "host:port", with commas between several and no blanks',
+    "zookeeper.root": 'write it as "/name" or "/name/name"',
+}
 _EXCHANGE_NAME_CHARACTERS = 10  # SoupBinTCP's field for the session
 
 
@@ -31,6 +44,15 @@ def _process_name(name: str) -> str:
     return name
 
 
+def _holder_name(name: str) -> str:
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{HOLDER_NAME_BYTES}}}", name):
+        raise ValueError(
+            f"{name!r} is not a holder's name; "
+            f"use 1 to {HOLDER_NAME_BYTES} letters, digits, '-' and '_'"
+        )
+    return name
+
+
 def _exchange_name(name: str) -> str:
     if not (name.isascii() and name.isalnum() and len(name) <= _EXCHANGE_NAME_CHARACTERS):
         raise ValueError(
@@ -41,16 +63,19 @@ def _exchange_name(name: str) -> str:
 
 
 ProcessName: TypeAlias = Annotated[str, AfterValidator(_process_name)]
+HolderName: TypeAlias = Annotated[str, AfterValidator(_holder_name)]  # it stands in frames
 
 
 class Configuration(Settings):
-    """One exchange: its feed, its engine, what is listed, who repairs gaps and who takes orders."""
+    """One exchange: its feed, what is listed, who runs it, repairs gaps and takes orders."""
 
     exchange: Annotated[str, AfterValidator(_exchange_name)]
+    zookeeper: ZooKeeperSettings = ZooKeeperSettings()
+    failover: FailoverSettings = FailoverSettings()
     feed: FeedSettings = FeedSettings()
-    engine: EngineSettings
     instruments: tuple[InstrumentSettings, ...]
-    retransmitters: dict[ProcessName, RetransmitterSettings] = Field(default_factory=dict)
+    replicas: dict[HolderName, ReplicaSettings]
+    retransmitters: dict[HolderName, RetransmitterSettings] = Field(default_factory=dict)
     gateways: dict[ProcessName, GatewaySettings] = Field(default_factory=dict)
 
     @classmethod
@@ -78,13 +103,17 @@ class Configuration(Settings):
         values = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         path.write_text(tomli_w.dumps(values))
 
-    def repair_addresses(self, *, without: str | None = None) -> tuple[Address, ...]:
-        """Where to ask for missing frames: every retransmitter but the one named `without`.
+    def repair_addresses(self) -> tuple[Address, ...]:
+        """Where gateways and subscribers ask for missing frames: every retransmitter.
 
-        Where no retransmitter is configured it is the engine, which keeps frames too.
+        Where none is configured it is the replicas, which keep frames too.
         """
-        others = (settings for name, settings in self.retransmitters.items() if name != without)
-        return tuple(settings.repair for settings in others) or (self.engine.repair,)
+        holders = self.retransmitters or self.replicas
+        return tuple(settings.repair for settings in holders.values())
+
+    def shard_settings(self) -> ShardSettings:
+        """What all holders of the list share."""
+        return ShardSettings(self.feed, self.failover, self.replicas, self.retransmitters)
 
     def _with_paths_from(self, folder: Path) -> "Configuration":
         gateways = {
@@ -97,10 +126,12 @@ class Configuration(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Configuration":
+        names = (*self.replicas, *self.retransmitters, *self.gateways)
         problems = [
             *([] if self.instruments else ["instruments is empty: list at least one"]),
+            *([] if self.replicas else ["replicas is empty: add a section [replicas.e1]"]),
             *_named_twice("instruments", (each.symbol for each in self.instruments)),
-            *_named_twice("process names", (*self.retransmitters, *self.gateways, "engine")),
+            *_named_twice("process names", names),
             *_named_twice("TCP addresses", map(str, self._tcp_addresses())),
             *_named_twice("UDP addresses", map(str, self._udp_addresses())),
             *self._receive_problems(),
@@ -109,19 +140,23 @@ class Configuration(Settings):
             raise ValueError("; ".join(problems))
         return self
 
-    def _tcp_addresses(self) -> Iterator[Address]:
-        yield self.engine.commands
-        yield self.engine.control
+    def _tcp_addresses(self) -> Iterator[Address | str]:
+        yield from self.zookeeper.hosts.split(",")
+        for replica in self.replicas.values():
+            yield replica.commands
+            yield replica.control
         yield from (settings.listen for settings in self.gateways.values())
 
     def _udp_addresses(self) -> Iterator[Address]:
-        yield self.engine.repair
-        for settings in self.retransmitters.values():
-            yield settings.repair
+        for holder in self.shard_settings().holders.values():
+            yield holder.repair
+            yield holder.replication
         yield from filter(None, self._receive_addresses().values())
 
     def _receive_addresses(self) -> dict[str, Address | None]:
         receive: dict[str, Address | None] = {}
+        for name, replica in self.replicas.items():
+            receive[f"replicas.{name}"] = replica.receive
         for name, retransmitter in self.retransmitters.items():
             receive[f"retransmitters.{name}"] = retransmitter.receive
         for name, gateway in self.gateways.items():
@@ -147,7 +182,7 @@ def _named_twice(what: str, values: Iterable[str]) -> Iterator[str]:
 
 def _describe(details: ErrorDetails) -> str:
     """One of pydantic's errors as key, what is wrong, and what to do."""
-    location = details["loc"]
+    location = tuple(part for part in details["loc"] if part != "[key]")  # of a name itself
     key = ".".join(str(part) for part in location)
     if details["type"] == "missing":
         return f"{key} is missing: add it"
@@ -156,6 +191,8 @@ def _describe(details: ErrorDetails) -> str:
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"
         return f"{key} is not a key that Lockstep knows; {remedy}"
+    if details["type"] == "string_pattern_mismatch" and key in _PATTERN_REMEDIES:
+        return f"{key} is {details['input']!r}; {_PATTERN_REMEDIES[key]}"
     message = details["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     if details["type"] == "value_error":
         return f"{key}: {message}" if key else message

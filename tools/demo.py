@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated
@@ -15,20 +14,28 @@ import typer
 from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
 from tools.console import ExitStatus, Summary, print_json, stop_on_signals
+from tools.layout import Transport
 from tools.observer import FeedError, Observer
+from tools.operate import summarize as summarize_status
 from tools.options import FaultsOption, JsonOption
-from tools.processes import ClientSpec, Exchange, Transport
+from tools.outcome import LOAD, print_outcome, summarize
+from tools.processes import ClientSpec, Exchange
 from tools.rates import RateMeter
 from tools.roles import parse_fault_shares
 from tools.screen import REFRESHES_PER_SECOND, Screen
-from tools.settling import Settled, settle
-from tools.view import Scene
+from tools.settling import settle
+from tools.takeovers import Killer
+from tools.view import HolderState, Scene
 
 log = structlog.get_logger()
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN", "GOOG", "TSLA", "META", "NFLX")
 MOST_CLIENTS = 99
-_LOAD = "load"
+MOST_GATEWAYS = 9
+REPLICAS = 3  # the fewest of which one may die and leave a backup behind
+RETRANSMITTERS = 2
+_KILL_KEY = "k"
+_LOOK_AT_HOLDERS_S = 0.5  # how often the replicas are asked for what the screen shows of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,9 @@ class DemoOptions:
     seconds: float | None  # of trading; None: until the user has seen enough
     symbols: int
     clients: int
+    gateways: int
     rate: int  # commands a second, of all clients together
+    kill_after_s: float | None  # kill the primary so often; None: only when the user asks for it
     seed: int
     faults: FaultShares | None
     transport: Transport
@@ -54,6 +63,9 @@ class Demo:
         self._exchange = Exchange(
             clients={name: ClientSpec() for name in clients},
             symbols=[InstrumentSettings(symbol=name) for name in SYMBOLS[: options.symbols]],
+            replicas=REPLICAS,
+            retransmitters=RETRANSMITTERS,
+            gateways=options.gateways,
             faults=options.faults,
             transport=options.transport,
         )
@@ -62,11 +74,18 @@ class Demo:
             (name, RateMeter(self._begin_ns)) for name in ("commands", "frames", "trades")
         ]
         self._state = "trading"
+        self._status: Summary = {}  # of the exchange, as it was when it was last looked at
+        self._is_kill_wanted = False
+        self._killed_ns = self._begin_ns  # when the last kill was over; at first, the beginning
+
+    def ask_for_kill(self) -> None:
+        """Let the primary be killed, unless one still is dead."""
+        self._is_kill_wanted = True
 
     async def run(self, screen: Screen | None) -> Summary:
         """Trade until the time is over or `stop` is set; what came of it.
 
-        Raises ChildError when one of the processes fails.
+        Raises CommandError when one of the processes fails, or nobody takes over.
         """
         async with self._exchange as exchange:
             faults = self._options.faults
@@ -75,54 +94,95 @@ class Demo:
                 receive=exchange.receive,
                 faults=faults.faults(Random()) if faults is not None else None,
             )
+            killer = Killer(exchange, observer)
             observer.start()
             try:
-                await exchange.start(_LOAD, self._load_arguments())
+                await exchange.start(LOAD, self._load_arguments())
                 log.info("trading", processes=len(exchange.children), folder=str(exchange.folder))
                 with screen or contextlib.nullcontext():
-                    seconds = await self._trade(observer, screen)
-                    await exchange.finish(_LOAD)
+                    seconds = await self._trade(observer, killer, screen)
+                    await exchange.finish(LOAD)
                     settled = await settle(exchange, observer)
+                takeovers = killer.takeovers()
             finally:
                 observer.close()
             await exchange.stop()
-            return summarize(settled, observer.summary(), exchange.summaries, seconds, faults)
+            return summarize(
+                settled, observer.summary(), exchange.summaries, seconds, faults, takeovers
+            )
 
-    async def _trade(self, observer: Observer, screen: Screen | None) -> float:
+    async def _trade(self, observer: Observer, killer: Killer, screen: Screen | None) -> float:
         """Let the clients trade until it is time to stop; for how many seconds they did."""
-        self._begin_ns = time.monotonic_ns()
-        children = asyncio.ensure_future(self._exchange.watch())
-        children.add_done_callback(lambda _: self._stop.set())
+        self._begin_ns = self._killed_ns = time.monotonic_ns()
+        beside = [asyncio.ensure_future(self._exchange.watch())]
+        if screen is not None:
+            beside.append(asyncio.ensure_future(self._look_at_holders()))
+        killing: asyncio.Future[None] | None = None
+        for task in beside:
+            task.add_done_callback(lambda _: self._stop.set())
         try:
             with contextlib.suppress(FeedError):  # settling says it again, with the result
-                while not self._stop.is_set() and not self._is_over():
-                    self._show(observer, screen)
-                    await observer.watch_until(self._stop, within_s=1 / REFRESHES_PER_SECOND)
-            if children.done():
-                children.result()
+                while not (self._stop.is_set() or self._is_over()) or killing is not None:
+                    self._show(observer, killer, screen)
+                    await observer.watch_until(
+                        self._stop if killing is None else asyncio.Event(),
+                        within_s=1 / REFRESHES_PER_SECOND,
+                    )
+                    killing = self._next_kill(killer, killing)
+            for task in beside:
+                if task.done():
+                    task.result()
         finally:
-            children.cancel()
+            for task in beside:
+                task.cancel()
+            if killing is not None:
+                killing.cancel()
         self._state = "stopping"
-        self._show(observer, screen)
+        self._show(observer, killer, screen)
         return (time.monotonic_ns() - self._begin_ns) / 1e9
+
+    def _next_kill(
+        self, killer: Killer, killing: asyncio.Future[None] | None
+    ) -> asyncio.Future[None] | None:
+        """The kill that is under way, if one is: the same one, or one whose time has come."""
+        wanted, self._is_kill_wanted = self._is_kill_wanted, False
+        if killing is not None:
+            if not killing.done():
+                return killing
+            killing.result()
+            self._killed_ns = time.monotonic_ns()
+        after_s = self._options.kill_after_s
+        if after_s is not None:
+            wanted |= time.monotonic_ns() - self._killed_ns >= after_s * 1e9
+        is_trading = not (self._stop.is_set() or self._is_over())
+        return asyncio.ensure_future(killer.kill_primary()) if wanted and is_trading else None
+
+    async def _look_at_holders(self) -> None:
+        configuration = self._exchange.configuration
+        while True:
+            self._status = summarize_status(configuration, await self._exchange.statuses())
+            await asyncio.sleep(_LOOK_AT_HOLDERS_S)
 
     def _is_over(self) -> bool:
         seconds = self._options.seconds
         return seconds is not None and time.monotonic_ns() - self._begin_ns >= seconds * 1e9
 
-    def _show(self, observer: Observer, screen: Screen | None) -> None:
+    def _show(self, observer: Observer, killer: Killer, screen: Screen | None) -> None:
         if screen is not None:
-            screen.show(lambda page: self._scene(observer, page))
+            screen.show(lambda page: self._scene(observer, killer, page))
 
-    def _scene(self, observer: Observer, page: int) -> Scene:
+    def _scene(self, observer: Observer, killer: Killer, page: int) -> Scene:
         now_ns = time.monotonic_ns()
         for name, meter in self._meters:
             meter.read(getattr(observer, name), now_ns)
         summary = observer.summary()
         faults = self._options.faults
+        note = f"faults at every receiver: {faults}" if faults is not None else ""
+        primary = observer.reigns[-1].primary if observer.reigns else "nobody"
+        times = [each.takeover_ms for each in killer.takeovers() if each.takeover_ms is not None]
         return Scene(
             title=self._exchange.configuration.exchange,
-            state=self._state,
+            state=f"{self._state}  primary {primary}",
             elapsed_s=(now_ns - self._begin_ns) / 1e9,
             sequence=observer.sequence,
             epoch=observer.subscriber.epoch,
@@ -131,11 +191,13 @@ class Demo:
             meters=self._meters,
             facts=[
                 ("gaps filled", f"{summary['gaps_filled']} of {summary['gaps_detected']}"),
-                ("frames recovered", f"{summary['frames_recovered']}"),
-                ("NAKs", f"{summary['naks']}"),
+                ("ZooKeeper", str(self._status.get("zookeeper"))),
+                ("last takeover", f"{times[-1]:.0f} ms" if times else "none yet"),
                 ("processes", f"{len(self._exchange.children)}"),
             ],
-            note=f"faults at every receiver: {faults}" if faults is not None else "",
+            holders=holder_states(self._status),
+            keys=[f"{_KILL_KEY}: kill the primary"],
+            note=killer.story or note,
             page=page,
         )
 
@@ -151,58 +213,17 @@ class Demo:
         ]
 
 
-def summarize(
-    settled: Settled,
-    observer: Summary,
-    processes: Mapping[str, Summary],
-    seconds: float,
-    faults: FaultShares | None,
-) -> Summary:
-    """What came of a run, as a JSON object; every receiver of the feed counts.
-
-    A receiver has lost what it lacks of the engine's list after all has been quiet for a while.
-    """
-    status = settled.status
-    receivers = {"subscriber": {**observer, "lost": settled.frames_lost}}
-    for name, summary in processes.items():
-        if "gaps_detected" in summary:
-            receivers[name] = {**summary, "lost": status["sequence"] - _held(summary)}
-
-    def total(key: str) -> int:
-        return sum(receiver[key] for receiver in receivers.values())
-
-    result: Summary = {
-        "commands": status["commands"],
-        "frames": status["frames"],
-        "trades": status["trades"],
-        "gaps_detected": total("gaps_detected"),
-        "gaps_filled": total("gaps_filled"),
-        "frames_lost": total("lost"),
-        "books_equal": settled.books_equal,
-        "seconds": round(seconds, 3),
-        "commands_per_second": round(status["commands"] / seconds),
-        "sequence": status["sequence"],
-        "live_orders": status["live_orders"],
-        "book_digest": status["book_digest"],
-        "faults": None if faults is None else str(faults),
-        "round_trip_us": processes[_LOAD]["round_trip_us"],
-        "receivers": {
-            name: {
-                "gaps_detected": receiver["gaps_detected"],
-                "gaps_filled": receiver["gaps_filled"],
-                "frames_lost": receiver["lost"],
-            }
-            for name, receiver in receivers.items()
-        },
-    }
-    return result if settled.failure is None else {**result, "failure": settled.failure}
-
-
-def _held(summary: Summary) -> int:
-    """How far a receiver has read the list, by its process's summary."""
-    if summary["role"] == "retransmitter":
-        return int(summary["next_sequence"]) - 1
-    return int(summary["sequence"])
+def holder_states(status: Summary) -> list[HolderState]:
+    """The holders as the screen shows them; none before anybody has been asked."""
+    shown = []
+    for name, holder in status.get("holders", {}).items():
+        state = holder["state"] or ""
+        if state == "no answer" or not holder["alive"]:
+            state = "down"
+        elif not state and holder["vote"] is False:
+            state = "returning"
+        shown.append(HolderState(name, state, None if state == "down" else holder["lag"]))
+    return shown
 
 
 def demo(
@@ -224,6 +245,10 @@ def demo(
     clients: Annotated[
         int, typer.Option(min=1, max=MOST_CLIENTS, metavar="N", help="How many clients trade.")
     ] = 4,
+    gateways: Annotated[
+        int,
+        typer.Option(min=1, max=MOST_GATEWAYS, metavar="N", help="How many gateways serve them."),
+    ] = 2,
     symbols: Annotated[
         int,
         typer.Option(min=1, max=len(SYMBOLS), metavar="N", help="How many instruments are listed."),
@@ -232,6 +257,14 @@ def demo(
         int,
         typer.Option(metavar="N", help="The same seed makes the clients send the same commands."),
     ] = 1,
+    kill_primary_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="S",
+            help="Kill the primary after so many seconds, and again so long after each return.",
+        ),
+    ] = None,
     faults: FaultsOption = None,
     transport: Annotated[
         Transport, typer.Option(help='"auto" is multicast where that works, else unicast.')
@@ -240,13 +273,19 @@ def demo(
 ) -> None:
     """Run a whole exchange on this machine, with a live view.
 
-    Starts an engine, two retransmitters and a gateway as processes of their own, in a temporary
-    folder, on free ports and a multicast group of the loopback interface. Simulated clients trade
-    over TCP, and an independent subscriber keeps the books that you see. At the end its books are
-    compared with the engine's. The exit status is 1 when they differ, or a frame was lost.
+    Starts three replicas, two retransmitters, two gateways and a ZooKeeper server as processes of
+    their own, in a temporary folder, on free ports and a multicast group of the loopback interface.
+    Simulated clients trade over TCP, and an independent subscriber keeps the books that you see.
+
+    The key k, or --kill-primary-after, kills the primary: a backup takes over while the clients
+    trade on. The dead replica is started anew two seconds later, catches up, and votes again.
+
+    At the end the subscriber's books are compared with the primary's, and everybody's list with
+    everybody else's. The exit status is 1 when any differ, or a frame was lost.
 
     Examples:
     lockstep demo
+    lockstep demo --headless --seconds 20 --kill-primary-after 3
     lockstep demo --faults drop=5,duplicate=5,reorder=10,corrupt=1
     lockstep demo --headless --seconds 10 --json
     """
@@ -254,7 +293,9 @@ def demo(
         seconds=seconds,
         symbols=symbols,
         clients=clients,
+        gateways=gateways,
         rate=rate,
+        kill_after_s=kill_primary_after,
         seed=seed,
         faults=parse_fault_shares(faults),
         transport=transport,
@@ -263,8 +304,8 @@ def demo(
     if as_json:
         print_json(result)
     else:
-        _print(result)
-    if result["frames_lost"] or not result["books_equal"]:
+        print_outcome(result)
+    if result["frames_lost"] or not (result["books_equal"] and result["digests_equal"]):
         sys.exit(ExitStatus.FAILED)
 
 
@@ -274,24 +315,11 @@ async def _run(options: DemoOptions, *, headless: bool) -> Summary:
     runner = Demo(options, stop)
     if headless:
         return await runner.run(None)
-    screen = Screen(stop, "add --headless")  # first of all: without one there is no use in the rest
-    print("Starting an engine, two retransmitters and a gateway ...", file=sys.stderr)
+    # First of all: without a screen there is no use in the rest.
+    screen = Screen(stop, "add --headless", {_KILL_KEY: runner.ask_for_kill})
+    print(
+        f"Starting {REPLICAS} replicas, {RETRANSMITTERS} retransmitters, "
+        f"{options.gateways} gateways and a ZooKeeper server ...",
+        file=sys.stderr,
+    )
     return await runner.run(screen)
-
-
-def _print(result: Summary) -> None:
-    lost = result["frames_lost"]
-    sequence = f"{result['sequence']:,}"
-    print(
-        f"{result['commands']:,} commands, {result['frames']:,} frames and "
-        f"{result['trades']:,} trades in {result['seconds']:.1f} s."
-    )
-    print(
-        f"{result['gaps_detected']:,} gaps were found at all receivers together, "
-        f"{result['gaps_filled']:,} of them filled; {lost:,} frames were lost."
-    )
-    if result["books_equal"]:
-        print(f"The subscriber's books equal the engine's, at sequence number {sequence}.")
-    else:
-        why = result.get("failure", "their digests differ")
-        print(f"The subscriber's books do NOT equal the engine's at {sequence}: {why}.")

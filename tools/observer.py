@@ -1,15 +1,17 @@
 """An independent subscriber: it recovers gaps, keeps the books and the tape, and counts."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from feed.book import Books
+from feed.digest import ListDigest
 from feed.faults import Faults
 from feed.listener import Listener
-from feed.messages import Trade
+from feed.messages import Epoch, Trade, unpad
 from feed.schema import FrameType
 from feed.settings import Address
 from feed.subscriber import Group, Subscriber
@@ -18,6 +20,16 @@ from tools.console import CommandError, Summary
 from tools.view import TapeEntry
 
 _TAPE_LENGTH = 200  # more than the tallest terminal shows
+_REIGNS_KEPT = 1000  # of the newest: more takeovers than anybody looks back on
+
+
+class Reign(NamedTuple):
+    """An epoch, as its EPOCH frame tells of it."""
+
+    epoch: int
+    primary: str
+    sequence: int  # of that frame, the epoch's first
+    seen_ns: int  # when it was delivered here, which is when it had been committed: monotonic
 
 
 class FeedError(CommandError):
@@ -53,6 +65,8 @@ class Observer:
         self.frames = 0
         self.trades = 0
         self.sequence = 0  # of the last frame delivered
+        self.digest = ListDigest()  # of all frames delivered
+        self.reigns: deque[Reign] = deque(maxlen=_REIGNS_KEPT)  # the present one is the last
         self._live = live
         self._on_groups = on_groups
         self._listener = Listener(
@@ -105,20 +119,29 @@ class Observer:
             "gaps_filled": counters.gaps_filled,
             "frames_recovered": counters.frames_recovered,
             "naks": counters.naks_sent,
+            "list_digest": None if self._live else self.digest.hex(),
         }
 
     def _take(self, groups: list[Group]) -> None:
+        now_ns = time.monotonic_ns()
         for group in groups:
+            if group.command.type is FrameType.EPOCH:
+                self._begin_reign(group, now_ns)
             if not self._live:
                 self.books.apply(group)
             self.commands += 1
             self.frames += len(group.frames)
             for frame in group.frames:
+                self.digest.update(frame.data)
                 if frame.type is FrameType.TRADE:
                     self._record(frame.time_ns, cast(Trade, frame.message()))
         self.sequence = groups[-1].last_sequence
         if self._on_groups is not None:
             self._on_groups(groups)
+
+    def _begin_reign(self, group: Group, now_ns: int) -> None:
+        epoch = cast(Epoch, group.command.message())
+        self.reigns.append(Reign(epoch.epoch, unpad(epoch.primary), group.first_sequence, now_ns))
 
     def _record(self, time_ns: int, trade: Trade) -> None:
         self.trades += 1

@@ -2,44 +2,55 @@
 
 import asyncio
 import contextlib
+import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from engine.control import ControlError, ask
-from engine.settings import EngineSettings, InstrumentSettings
+from engine.control import ControlError
+from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
 from feed.messages import SelfTradePrevention
-from feed.settings import Address, FeedSettings
+from feed.settings import Address, FailoverSettings
 from gateway.clients import add_client, new_secret
-from gateway.settings import GatewaySettings
-from retransmitter.settings import RetransmitterSettings
 from tools.child import Child, ChildError
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary
 from tools.credentials import write_secrets
-from tools.ports import free_addresses, free_group, multicast_works
+from tools.layout import SUBSCRIBER, Host, Layout, Transport
+from tools.leftovers import remove_tree
+from tools.ports import free_addresses
+from tools.replicas import (
+    Status,
+    Statuses,
+    all_follow,
+    ask_replica,
+    ask_replicas,
+    describe,
+    primary_status,
+    status_request,
+)
+from tools.watching import first_failure
+from zk.settings import ZooKeeperSettings
 
 CONFIGURATION_FILE = "exchange.toml"
 CLIENTS_FILE = "clients.toml"
 SECRETS_FILE = "secrets.toml"
+ZOOKEEPER = "zookeeper"  # the name of the child process that is the embedded server
 DEFAULT_SYMBOLS = (
     InstrumentSettings(symbol="AAPL"),
     InstrumentSettings(symbol="MSFT"),
     InstrumentSettings(symbol="NVDA"),
     InstrumentSettings(symbol="AMZN"),
 )
+# For what takes an exchange milliseconds; a busy machine may let its processes wait for seconds.
+COMES_ABOUT_WITHIN_S = 30.0
+_LOOKS_PER_SECOND = 20
 
-
-class Transport(StrEnum):
-    """How the feed gets to its receivers."""
-
-    AUTO = "auto"  # multicast where that works, else unicast
-    MULTICAST = "multicast"
-    UNICAST = "unicast"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +65,14 @@ class ClientSpec:
 
 
 class Exchange:
-    """An engine, retransmitters and gateways; an async context manager.
+    """Replicas, retransmitters and gateways; an async context manager.
 
-    Entering it writes the files and starts the processes, and returns when all are ready; leaving
-    it stops them and removes the folder. Other programs can use it meanwhile: all they need are
-    `configuration_path` and `secrets`.
+    Entering it writes the files and starts the processes, and returns when there is a primary that
+    all holders follow, and the gateways are ready; leaving it stops them and removes the folder.
+    Other programs can use it meanwhile: all they need are `configuration_path` and `secrets`.
+
+    The replicas are e1, e2 and so on, the retransmitters r1 and so on, the gateways g1 and so on;
+    the ZooKeeper server is "zookeeper".
     """
 
     def __init__(
@@ -67,30 +81,50 @@ class Exchange:
         clients: Mapping[str, ClientSpec],
         symbols: Sequence[InstrumentSettings] = DEFAULT_SYMBOLS,
         name: str = "DEMO",
+        replicas: int = 1,
         gateways: int = 1,
         retransmitters: int = 2,
+        zookeeper_hosts: str | None = None,
+        failover: FailoverSettings | None = None,
+        drills: bool = False,
         faults: FaultShares | None = None,
         transport: Transport = Transport.AUTO,
+        feed_options: Mapping[str, Any] | None = None,
         gateway_options: Mapping[str, Any] | None = None,
+        hosts: Mapping[str, Host] | None = None,
     ) -> None:
         """Nothing is started yet.
 
-        `faults` are put in at every receiver of the feed. `gateway_options` are keys of
-        GatewaySettings that differ from their defaults.
+        Without `zookeeper_hosts` an embedded server is started, too. `faults` are put in at every
+        receiver of the feed. The options are keys of FeedSettings and GatewaySettings that differ
+        from their defaults. `hosts` says for each process where it runs, and with the name
+        "subscriber" where this one does; without it all run here, on the loopback interface.
         """
+        if hosts and zookeeper_hosts is None:
+            raise ValueError("the embedded server is on the loopback only: give zookeeper_hosts")
         self.secrets = {each: spec.secret or new_secret() for each, spec in clients.items()}
         self.summaries: dict[str, Summary] = {}
         self.receive: Address | None = None  # where a subscriber listens if the feed is unicast
         self._clients = clients
         self._symbols = symbols
         self._name = name
-        self._gateway_names = [f"g{i + 1}" for i in range(gateways)]
-        self._retransmitter_names = [f"r{i + 1}" for i in range(retransmitters)]
+        self._zookeeper_hosts = zookeeper_hosts
+        self._layout = Layout(
+            replicas=[f"e{i + 1}" for i in range(replicas)],
+            retransmitters=[f"r{i + 1}" for i in range(retransmitters)],
+            gateways=[f"g{i + 1}" for i in range(gateways)],
+            transport=transport,
+            drills=drills,
+            failover=failover,
+            feed_options=feed_options or {},
+            gateway_options=gateway_options or {},
+            hosts=hosts or {},
+        )
         self._faults = faults
-        self._transport = transport
-        self._gateway_options = dict(gateway_options or {})
         self._configuration: Configuration | None = None
+        self._arguments: dict[str, list[str]] = {}  # of every process, in the order of their start
         self._children: dict[str, Child] = {}
+        self._changed = asyncio.Event()  # replaced by another each time that a process starts
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -101,8 +135,14 @@ class Exchange:
 
     @property
     def configuration_path(self) -> Path:
-        """The file that every command takes."""
-        return self.folder / CONFIGURATION_FILE
+        """The file that every command takes which runs where this process does."""
+        return self.configuration_path_of(SUBSCRIBER)
+
+    def configuration_path_of(self, name: str) -> Path:
+        """The file for whatever runs on the host of that process."""
+        address = self._layout.host(name).address
+        is_here = address == self._layout.host(SUBSCRIBER).address
+        return self.folder / (CONFIGURATION_FILE if is_here else f"exchange-{address}.toml")
 
     @property
     def secrets_path(self) -> Path:
@@ -111,23 +151,23 @@ class Exchange:
 
     @property
     def configuration(self) -> Configuration:
-        """What stands in that file."""
+        """What stands in the file at `configuration_path`."""
         assert self._configuration is not None, "the exchange has not been entered"
         return self._configuration
 
     @property
     def children(self) -> Mapping[str, Child]:
-        """The processes that run, by name, in the order of their start."""
-        return self._children
+        """The processes that run, by name, in the order of their first start."""
+        return {name: self._children[name] for name in self._arguments if name in self._children}
 
     async def __aenter__(self) -> "Exchange":
         self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
         try:
             self._write_files()
-            # Whoever reads the list is there before it is written, so that nothing is lost at once.
-            await self._start_all("retransmitter", self._retransmitter_names)
-            await self.start("engine", ["engine", *self._configuration_option()])
-            await self._start_all("gateway", self._gateway_names)
+            layout = self._layout
+            await self._start_together([ZOOKEEPER, *layout.replicas, *layout.retransmitters])
+            await self.until("a primary that all holders follow", all_follow)
+            await self._start_together(layout.gateways)
         except BaseException:
             await self._abandon()
             raise
@@ -138,16 +178,19 @@ class Exchange:
             try:
                 await self.stop()
             finally:
-                self._remove_folder()
+                await self._remove_traces()
         else:
             await self._abandon()
+
+    # The processes.
 
     async def start(self, name: str, arguments: Sequence[str]) -> Child:
         """Start one more supervised command as a part of this exchange, and wait until it is ready.
 
         It is stopped before all that were started earlier. Raises ChildError when it fails.
         """
-        child = self._children[name] = await Child.start(name, arguments, self.folder)
+        self._arguments[name] = list(arguments)
+        child = await self._launch(name)
         await child.until_ready()
         return child
 
@@ -156,61 +199,157 @@ class Exchange:
         self.summaries[name] = await self._children.pop(name).stop()
         return self.summaries[name]
 
-    async def stop(self) -> dict[str, Summary]:
-        """Stop every process that still runs, the last one started first; all summaries by name.
+    async def kill(self, name: str) -> None:
+        """Kill one process (SIGKILL), and wait for its end; it leaves no summary."""
+        await self._children.pop(name).kill()
 
-        Raises ChildError when one did not end as it should; the others are stopped all the same.
+    def pause(self, name: str) -> None:
+        """Let one process do nothing (SIGSTOP) until `unpause`."""
+        self._children[name].pause()
+
+    def unpause(self, name: str) -> None:
+        """Let a paused process go on (SIGCONT)."""
+        self._children[name].unpause()
+
+    async def restart(self, name: str) -> Child:
+        """Start a process anew with what it was first started with, and wait until it is ready.
+
+        One that runs is stopped first. Raises ChildError when it fails.
         """
-        failures = []
-        while self._children:
-            name, child = self._children.popitem()
-            try:
-                self.summaries[name] = await child.stop()
-            except ChildError as error:
-                failures.append(error)
+        if name in self._children:
+            await self.finish(name)
+        child = await self._launch(name)
+        await child.until_ready()
+        return child
+
+    async def stop(self) -> dict[str, Summary]:
+        """Stop every process that still runs; all summaries by name.
+
+        Gateways end before the holders, and the primary after the other holders: so nobody takes
+        over meanwhile. Raises ChildError when one did not end as it should; the others are stopped
+        all the same.
+        """
+        failures: list[BaseException] = []
+        last = await self._last_replica()
+        holders = {*self._layout.replicas, *self._layout.retransmitters} - {last, ZOOKEEPER}
+        others = [name for name in self.children if name not in {*holders, last, ZOOKEEPER}]
+        steps = [[name] for name in reversed(others) if name not in self._layout.gateways]
+        steps += [list(self._layout.gateways), sorted(holders), [last], [ZOOKEEPER]]
+        for step in steps:
+            running = [name for name in step if name in self._children]
+            for result in await asyncio.gather(*map(self.finish, running), return_exceptions=True):
+                if isinstance(result, BaseException):
+                    failures.append(result)
         if failures:
             raise failures[0]
         return self.summaries
 
     async def watch(self) -> None:
-        """Wait for ever, until one of the processes ends by itself: then raise ChildError."""
-        watches = [asyncio.ensure_future(child.watch()) for child in self._children.values()]
+        """Wait for ever, until one of the processes ends by itself: then raise ChildError.
+
+        Those that are started meanwhile are watched, too.
+        """
+        watches: dict[Child, asyncio.Future[None]] = {}
         try:
-            await asyncio.gather(*watches)
+            while True:
+                changed = asyncio.ensure_future(self._changed.wait())
+                for child in self._children.values():
+                    if child not in watches:
+                        watches[child] = asyncio.ensure_future(child.watch())
+                await first_failure([*watches.values()], until=changed)
         finally:
-            for watch in watches:
+            for watch in watches.values():
                 watch.cancel()
 
-    async def status(self) -> dict[str, Any]:
-        """The engine's word on its own state, over its control port.
+    # What the replicas say.
+
+    async def primary(self) -> str:
+        """The name of the replica that leads. Raises CommandError when none does."""
+        return str((await primary_status(self.configuration))["name"])
+
+    async def status(self, name: str | None = None) -> Status:
+        """A replica's word on its own state, with its digests; without a name the primary's.
 
         Raises CommandError when it does not answer.
         """
+        if name is None:
+            return await primary_status(self.configuration, digests=True)
+        return await self.ask(name, status_request(digests=True))
+
+    async def statuses(self, *, digests: bool = False) -> Statuses:
+        """The status of every replica, or why there is none, by name."""
+        return await ask_replicas(self.configuration, digests=digests)
+
+    async def ask(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A replica's answer on its control port. Raises CommandError when it has none."""
         try:
-            return await ask(self.configuration.engine.control, {"request": "status"})
+            return await ask_replica(self.configuration, name, request)
         except ControlError as error:
             raise CommandError(str(error)) from error
+
+    async def until(
+        self,
+        what: str,
+        condition: Callable[[Statuses], Result | None],
+        *,
+        within_s: float = COMES_ABOUT_WITHIN_S,
+    ) -> Result:
+        """Ask all replicas again and again until `condition` finds in their statuses what it wants.
+
+        Raises CommandError when that takes too long, ChildError when a process ends meanwhile.
+        """
+        watching = asyncio.ensure_future(self.watch())
+        try:
+            deadline = time.monotonic() + within_s
+            while True:
+                statuses = await self.statuses()
+                result = condition(statuses)
+                if result is not None:
+                    return result
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"{what} did not come about within {within_s:.0f} s; {describe(statuses)}"
+                    )
+                await asyncio.wait({watching}, timeout=1 / _LOOKS_PER_SECOND)
+                if watching.done():
+                    watching.result()
+        finally:
+            watching.cancel()
+
+    # How it is done.
 
     async def _abandon(self) -> None:
         """Stop what runs after a failure, which alone is worth telling."""
         with contextlib.suppress(ChildError):
             await self.stop()
-        self._remove_folder()
+        await self._remove_traces()
 
-    def _remove_folder(self) -> None:
+    async def _remove_traces(self) -> None:
         assert self._folder is not None
         self._folder.cleanup()
+        if self._zookeeper_hosts is not None and self._configuration is not None:
+            await asyncio.to_thread(remove_tree, self._configuration.zookeeper)
 
-    async def _start_all(self, role: str, names: Sequence[str]) -> None:
-        for name in names:
-            arguments = [role, *self._configuration_option(), "--name", name]
-            if self._faults is not None:
-                arguments += ["--faults", str(self._faults)]
-            self._children[name] = await Child.start(name, arguments, self.folder)
-        await asyncio.gather(*(self._children[name].until_ready() for name in names))
+    async def _start_together(self, names: Sequence[str]) -> None:
+        children = [await self._launch(name) for name in names if name in self._arguments]
+        await asyncio.gather(*(child.until_ready() for child in children))
 
-    def _configuration_option(self) -> list[str]:
-        return ["--configuration", str(self.configuration_path)]
+    async def _launch(self, name: str) -> Child:
+        child = await Child.start(
+            name, self._arguments[name], self.folder, self._layout.host(name).prefix
+        )
+        self._children[name] = child
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return child
+
+    async def _last_replica(self) -> str:
+        """The replica to be stopped last: the primary, or any where there is none."""
+        running = [name for name in self._layout.replicas if name in self._children]
+        if len(running) > 1:
+            with contextlib.suppress(CommandError):
+                return await self.primary()
+        return running[0] if running else ""
 
     def _write_files(self) -> None:
         clients_path = self.folder / CLIENTS_FILE
@@ -226,38 +365,34 @@ class Exchange:
                 orders_burst=spec.orders_burst,
             )
         write_secrets(self.secrets_path, self.secrets)
-        self._configure().save(self.configuration_path)
-        self._configuration = Configuration.load(self.configuration_path)
-
-    def _configure(self) -> Configuration:
-        unicast = self._transport is Transport.UNICAST
-        if self._transport is Transport.AUTO:
-            unicast = not multicast_works()
-        receivers = [*self._retransmitter_names, *self._gateway_names, "subscriber"]
-        addresses = iter(free_addresses(4 + 2 * len(receivers)))
-        receive = {name: next(addresses) if unicast else None for name in receivers}
-        self.receive = receive["subscriber"]
-        feed: dict[str, Any] = {"group": str(free_group()), "port": next(addresses).port}
-        if unicast:
-            feed = {"transport": "unicast", "receivers": tuple(receive.values())}
-        return Configuration(
-            exchange=self._name,
-            feed=FeedSettings(**feed),
-            engine=EngineSettings(
-                commands=next(addresses), repair=next(addresses), control=next(addresses)
-            ),
-            instruments=tuple(self._symbols),
-            retransmitters={
-                name: RetransmitterSettings(repair=next(addresses), receive=receive[name])
-                for name in self._retransmitter_names
-            },
-            gateways={
-                name: GatewaySettings(
-                    listen=next(addresses),
-                    receive=receive[name],
-                    clients=Path(CLIENTS_FILE),
-                    **self._gateway_options,
-                )
-                for name in self._gateway_names
-            },
+        layout = self._layout
+        zookeeper = self._zookeeper()
+        configuration, self.receive = layout.configuration(
+            self._name, self._symbols, zookeeper, Path(CLIENTS_FILE)
         )
+        for name in (*layout.hosts, SUBSCRIBER):
+            layout.on_host(configuration, name).save(self.configuration_path_of(name))
+        self._configuration = Configuration.load(self.configuration_path)
+        if self._zookeeper_hosts is None:
+            self._arguments[ZOOKEEPER] = ["zookeeper", "--listen", zookeeper.hosts]
+        for role, names in (
+            ("replica", layout.replicas),
+            ("retransmitter", layout.retransmitters),
+            ("gateway", layout.gateways),
+        ):
+            for name in names:
+                self._arguments[name] = self._role_arguments(role, name)
+
+    def _zookeeper(self) -> ZooKeeperSettings:
+        if self._zookeeper_hosts is None:
+            return ZooKeeperSettings(hosts=str(free_addresses(1)[0]))
+        # A part of the tree for this exchange alone: what stood in it would look like its past.
+        root = f"/lockstep/{self._name}-{secrets.token_hex(8)}"
+        return ZooKeeperSettings(hosts=self._zookeeper_hosts, root=root)
+
+    def _role_arguments(self, role: str, name: str) -> list[str]:
+        path = self.configuration_path_of(name)
+        arguments = [role, "--configuration", str(path), "--name", name]
+        if self._faults is not None:
+            arguments += ["--faults", str(self._faults)]
+        return arguments

@@ -1,4 +1,4 @@
-"""The commands that run one process of an exchange: engine, retransmitter, gateway.
+"""The commands that run one process of an exchange: replica, retransmitter, gateway, ZooKeeper.
 
 Each imports its own role when it is called, so that a process loads no other.
 """
@@ -6,9 +6,12 @@ Each imports its own role when it is called, so that a process loads no other.
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from feed.faults import Faults, FaultShares
+from feed.settings import parse_address
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary, UsageError, run_role
 from tools.options import (
@@ -22,25 +25,40 @@ from tools.options import (
 Section = TypeVar("Section")
 
 
-def run_engine(
+def run_replica(
     configuration: ConfigurationOption,
+    name: NameOption,
+    faults: FaultsOption = None,
     as_json: JsonOption = False,
     supervised: SupervisedOption = False,
 ) -> None:
-    """Run the engine: it takes commands from the gateways, matches, and multicasts the list.
+    """Run a replica: it matches orders as the primary, or stands by to take over as a backup.
 
-    It lists the instruments of the configuration and runs until Ctrl-C or SIGTERM. Retransmitters
-    should be there before it, gateways may come and go.
+    ZooKeeper grants the place of the primary to one replica at a time. The others apply the
+    primary's list to a market of their own, compare every byte, and acknowledge; when the primary
+    dies, one of them takes over. Run three, on different machines if you can.
 
     Example:
-    lockstep engine -c exchange.toml
+    lockstep replica -c exchange.toml --name e1
     """
     from engine import process
 
     settings = Configuration.load(configuration)
+    section = _section(settings.replicas, name, "replicas")
+    injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
-        return await process.run(settings.feed, settings.engine, settings.instruments, stop, ready)
+        return await process.run(
+            name,
+            settings.exchange,
+            settings.shard_settings(),
+            settings.zookeeper,
+            section,
+            settings.instruments,
+            stop,
+            ready,
+            injected,
+        )
 
     run_role(role, supervised=supervised, as_json=as_json)
 
@@ -52,10 +70,10 @@ def run_retransmitter(
     as_json: JsonOption = False,
     supervised: SupervisedOption = False,
 ) -> None:
-    """Run a retransmitter: it keeps every frame of the feed and answers NAKs.
+    """Run a retransmitter: it keeps every frame of the feed, acknowledges, and answers NAKs.
 
     Run two or more, on different machines if you can: receivers fall over from one to another.
-    What a retransmitter itself has missed it asks of the others, and last of the engine.
+    What a retransmitter itself has missed it asks of the others, and last of the replicas.
 
     Example:
     lockstep retransmitter -c exchange.toml --name r1
@@ -64,12 +82,18 @@ def run_retransmitter(
 
     settings = Configuration.load(configuration)
     section = _section(settings.retransmitters, name, "retransmitters")
-    peers = (*settings.repair_addresses(without=name), settings.engine.repair)
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
         return await process.run(
-            name, settings.feed, section, tuple(dict.fromkeys(peers)), stop, ready, injected
+            name,
+            settings.exchange,
+            settings.shard_settings(),
+            settings.zookeeper,
+            section,
+            stop,
+            ready,
+            injected,
         )
 
     run_role(role, supervised=supervised, as_json=as_json)
@@ -103,8 +127,8 @@ def run_gateway(
                 name,
                 settings.exchange,
                 settings.feed,
+                settings.zookeeper,
                 section,
-                settings.engine.commands,
                 settings.repair_addresses(),
                 stop,
                 ready,
@@ -112,6 +136,42 @@ def run_gateway(
             )
         except (ClientsError, process.FeedLostError) as error:
             raise CommandError(str(error)) from error
+
+    run_role(role, supervised=supervised, as_json=as_json)
+
+
+def run_zookeeper(
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where to listen; on the loopback interface only."),
+    ] = "127.0.0.1:2181",
+    as_json: JsonOption = False,
+    supervised: SupervisedOption = False,
+) -> None:
+    """Run a ZooKeeper server for trying things out: one server, on this machine, in memory.
+
+    It speaks ZooKeeper's own protocol, so that the processes of the exchange need not know the
+    difference. What it knows is gone when it ends, and nobody on another machine can reach it. For
+    an exchange that matters run Apache ZooKeeper, an ensemble of three or five.
+
+    Example:
+    lockstep zookeeper --listen 127.0.0.1:2181
+    """
+    from zk.embedded import EmbeddedServer
+
+    try:
+        server = EmbeddedServer(parse_address(listen))
+    except ValueError as error:
+        raise UsageError(f"--listen: {error}") from error
+
+    async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
+        await server.start()
+        try:
+            ready()
+            await stop.wait()
+        finally:
+            await server.stop()
+        return {"role": "zookeeper", "listen": listen}
 
     run_role(role, supervised=supervised, as_json=as_json)
 

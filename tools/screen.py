@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO, cast
 
 from rich.console import Console
@@ -27,8 +27,13 @@ _NEXT_KEYS = frozenset("nN ")
 class Screen:
     """A terminal in which scenes are drawn; a context manager that gives it back as it was."""
 
-    def __init__(self, stop: asyncio.Event, otherwise: str) -> None:
-        """`stop` is set when the user asks to quit.
+    def __init__(
+        self,
+        stop: asyncio.Event,
+        otherwise: str,
+        on_keys: Mapping[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """`stop` is set when the user asks to quit; `on_keys` says what other keys do.
 
         Raises UsageError where there is no terminal, and says `otherwise`: what to do then.
         """
@@ -44,6 +49,7 @@ class Screen:
             redirect_stderr=False,
         )
         self._stop = stop
+        self._on_keys = on_keys or {}
         self._page = 0
         self._resources = contextlib.ExitStack()
 
@@ -63,7 +69,7 @@ class Screen:
         """Draw the scene for the page of symbols that the user is on."""
         width, height = self._console.size
         drawn = scene(self._page)
-        self._page %= page_count(len(drawn.books), width, height)
+        self._page %= page_count(drawn, width, height)
         self._live.update(render(drawn, width, height, self._glyphs), refresh=True)
 
     def _on_key(self, key: str) -> None:
@@ -71,6 +77,8 @@ class Screen:
             self._stop.set()
         elif key in _NEXT_KEYS:
             self._page += 1
+        elif key.lower() in self._on_keys:
+            self._on_keys[key.lower()]()
 
 
 class _LastLines(io.TextIOBase):

@@ -20,7 +20,7 @@ from tools.order_words import SIDES, TIMES_IN_FORCE, NewOrder, describe_event
 from tools.prices import format_price, parse_price
 from tools.prompt import Prompt, Terminal, enter
 
-ANSWER_WITHIN_S = 10.0  # as long as a gateway waits for an engine that is being replaced
+ANSWER_WITHIN_S = 10.0  # as long as a gateway waits for a primary that is being replaced
 Result = TypeVar("Result")
 
 QUIET_S = 0.25  # a command's events come together: what has not traded by then rests

@@ -25,11 +25,13 @@ _LEAST_BOOK_WIDTH = 26  # a price, a quantity and a bar of a few characters
 _LEAST_BOOK_HEIGHT = 19  # eight levels a side; a second row of books only where both have that
 _LEAST_TAPE_WIDTH = 26
 _MOST_TAPE_WIDTH = 44
-_FOOTER_HEIGHT = 5
+_FOOTER_HEIGHT = 5  # and one line more where holders are shown
 _TAPE_WIDTH_WITH_TIME = 40
 _TAPE_PRICE_WIDTH = 8
 _SHORT_SYMBOL_WIDTH = 5
 _QUANTITY_WIDTH = 7
+_NOTABLE_LAG = 1000  # frames: about a second of a brisk market
+_STATE_STYLES = {"": "", "primary": "bold green", "backup": "", "returning": "yellow"}
 _BID, _ASK, _FAINT = "green", "red", "bright_black"
 _LINES = Text("\n", no_wrap=True, overflow="ellipsis")  # joins lines that are cut, never wrapped
 
@@ -57,6 +59,14 @@ class TapeEntry(NamedTuple):
     taker_side: int
 
 
+class HolderState(NamedTuple):
+    """How one holder of the list is."""
+
+    name: str
+    state: str  # a replica's own word, or empty where a healthy one has none
+    lag: int | None  # in frames, behind the primary; None where that is not known
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything that a screen shows at one moment."""
@@ -70,6 +80,8 @@ class Scene:
     tape: Sequence[TapeEntry]  # newest first
     meters: Sequence[tuple[str, RateMeter]]
     facts: Sequence[tuple[str, str]]  # counters and their values, for the footer
+    holders: Sequence[HolderState] = ()
+    keys: Sequence[str] = ()  # what the user may press beside what every screen has
     note: str = ""  # about the run as a whole, as the faults that are put in
     page: int = 0  # which screenful of symbols
 
@@ -85,9 +97,9 @@ class _Plan(NamedTuple):
 
 def render(scene: Scene, width: int, height: int, glyphs: Glyphs = UNICODE) -> Layout:
     """The scene on a screen of `width` by `height` characters."""
-    plan = _plan(len(scene.books), width, height)
+    plan = _plan(scene, width, height)
     size = plan.columns * plan.rows
-    page = scene.page % page_count(len(scene.books), width, height)
+    page = scene.page % page_count(scene, width, height)
     shown = scene.books[page * size : (page + 1) * size]
     books = Layout(_books(shown, plan, width - plan.tape_width, glyphs))
     body = Layout(size=plan.body_height)
@@ -95,7 +107,7 @@ def render(scene: Scene, width: int, height: int, glyphs: Glyphs = UNICODE) -> L
     if plan.tape_width:
         tape = _tape(scene.tape, plan.tape_width, plan.body_height, glyphs)
         body.split_row(books, Layout(tape, size=plan.tape_width))
-    keys = "q: quit"
+    keys = "   ".join([*scene.keys, "q: quit"])
     if len(shown) < len(scene.books):
         first = page * size + 1
         last = first + len(shown) - 1
@@ -104,19 +116,20 @@ def render(scene: Scene, width: int, height: int, glyphs: Glyphs = UNICODE) -> L
     screen.split_column(
         Layout(_header(scene), size=1),
         body,
-        Layout(_footer(scene, keys, width, glyphs), size=_FOOTER_HEIGHT),
+        Layout(_footer(scene, keys, width, glyphs), size=_footer_height(scene)),
     )
     return screen
 
 
-def page_count(book_count: int, width: int, height: int) -> int:
+def page_count(scene: Scene, width: int, height: int) -> int:
     """How many screenfuls the symbols take."""
-    plan = _plan(book_count, width, height)
-    return max(1, ceil(book_count / (plan.columns * plan.rows)))
+    plan = _plan(scene, width, height)
+    return max(1, ceil(len(scene.books) / (plan.columns * plan.rows)))
 
 
-def _plan(book_count: int, width: int, height: int) -> _Plan:
-    body_height = max(4, height - 1 - _FOOTER_HEIGHT)
+def _plan(scene: Scene, width: int, height: int) -> _Plan:
+    book_count = len(scene.books)
+    body_height = max(4, height - 1 - _footer_height(scene))
     tape_width = max(_LEAST_TAPE_WIDTH, min(_MOST_TAPE_WIDTH, width // 4))
     if width < tape_width + _LEAST_BOOK_WIDTH:
         tape_width = 0
@@ -236,6 +249,10 @@ def _clock(time_ns: int) -> str:
     return f"{moment:%H:%M:%S}.{nanoseconds // 1_000_000:03}"
 
 
+def _footer_height(scene: Scene) -> int:
+    return _FOOTER_HEIGHT + bool(scene.holders)
+
+
 def _footer(scene: Scene, keys: str, width: int, glyphs: Glyphs) -> Panel:
     """Rates with their histories, the counters of the feed, and the keys."""
     cell_width = (width - 4) // max(1, len(scene.meters))
@@ -250,15 +267,31 @@ def _footer(scene: Scene, keys: str, width: int, glyphs: Glyphs) -> Panel:
     facts = Text(no_wrap=True, overflow="ellipsis")
     for name, value in scene.facts:
         facts.append(f"{name} ", _FAINT).append(f"{value}   ")
+    lines = [rates, totals, *([_holders(scene.holders)] if scene.holders else []), facts]
     return Panel(
-        _LINES.join([rates, totals, facts]),
+        _LINES.join(lines),
         title=Text(scene.note, "yellow"),
         title_align="left",
         subtitle=Text(keys, _FAINT),
         subtitle_align="right",
         border_style=_FAINT,
-        height=_FOOTER_HEIGHT,
+        height=_footer_height(scene),
     )
+
+
+def _holders(holders: Sequence[HolderState]) -> Text:
+    """Each holder's state, and how many frames it lacks."""
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append("holders  ", _FAINT)
+    for name, state, lag in holders:
+        style = _STATE_STYLES.get(state, "bold red")
+        line.append(name, "bold")
+        if state:
+            line.append(f" {state}", style)
+        if lag is not None and state != "primary":
+            line.append(f" -{lag:,}", _FAINT if lag < _NOTABLE_LAG else "yellow")
+        line.append("   ")
+    return line
 
 
 def _spark(values: Sequence[int], glyphs: str) -> str:

@@ -26,3 +26,15 @@ async def run_watched(work: Sequence[Work], watchers: Sequence[Work]) -> None:
         for task in working | watching:
             task.cancel()
         await asyncio.gather(*working, *watching, return_exceptions=True)
+
+
+async def first_failure(tasks: Sequence[asyncio.Future[Any]], until: asyncio.Future[Any]) -> None:
+    """Wait until one of the tasks raises, which is raised here, or `until` is done."""
+    pending = {*tasks, until}
+    try:
+        while until in pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        until.cancel()

@@ -27,7 +27,7 @@ from feed.codec import (
 )
 from feed.datagrams import SUBMISSION_TYPES
 from feed.messages import EnterOrder, Message, symbol_field
-from feed.schema import FrameFlag, FrameType, PacketFlag, RepairKind
+from feed.schema import FrameFlag, FrameType, HolderKind, PacketFlag, RepairKind
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "wire.md"
 
@@ -63,6 +63,13 @@ _REPAIR = """\
 One UDP datagram. A receiver asks for a range of frames with a NAK. The answer comes to the address
 that asked: RETRANSMISSION packets with what the retransmitter holds, and a MISSING for what it
 does not."""
+
+_HOLDER = """\
+One UDP datagram, from one holder of the list to another. Backups and retransmitters acknowledge to
+the primary what they hold. A replica that takes over asks all holders for their promise and for the
+place that their lists end at, and fetches what it lacks from the one with the longest. A holder
+that came back without its memory says so, and gets its vote back when it has caught up. The answer
+to a FETCH is RETRANSMISSION packets."""
 
 _SUBMISSION = """\
 From a gateway to the primary over TCP, back to back: this header, then the body of the command,
@@ -104,12 +111,26 @@ _HEADER_NOTES: Mapping[str, Mapping[str, str]] = {
         "first_sequence": "the range's first frame",
         "last_sequence": "the range's last frame, itself part of it",
     },
+    "HOLDER": {
+        "magic": "`LH`",
+        "version": f"of the whole wire: {schema.WIRE_VERSION}",
+        "kind": "what is said",
+        "shard": "whose list this is about",
+        "epoch": "the highest that the speaker has seen or promised",
+        "checksum": "of the datagram's other bytes in their order",
+        "holder": "the speaker's name",
+        "incarnation": "drawn anew each time that the speaker starts; in a WELCOME the JOIN's",
+        "last_epoch": "the epoch that the speaker's last frame belongs to",
+        "last_sequence": "by kind: the end of what is acknowledged, held, or asked for",
+        "committed_sequence": "up to here the speaker knows the list to be committed",
+    },
     "SUBMISSION_HEADER": {
         "length": "of the whole submission, with this header",
         "type": "which body follows",
         "login": "the log-in that the client sent it under; in a LOG_IN the new one",
     },
     "DECISION": {
+        "epoch": "of the primary that decided; a later one's list may be another",
         "submission": "of this connection, counted from 1: it and all before it are decided",
         "sequence": "what they brought into the list, if anything, stands up to here",
     },
@@ -138,6 +159,7 @@ _CODES: tuple[type[IntEnum], ...] = (
     messages.ShortSale,
     messages.CancelReason,
     RepairKind,
+    HolderKind,
 )
 
 _EXAMPLE_TIME_NS = 1_753_968_600_000_000_000
@@ -199,6 +221,8 @@ def wire_page() -> str:
         *(_code_section(enumeration) for enumeration in _CODES),
         "## Repair datagram\n\n" + _REPAIR,
         _header_table("REPAIR"),
+        "## Datagram between holders\n\n" + _HOLDER,
+        _header_table("HOLDER"),
         "## Submission\n\n" + _SUBMISSION.format(types=submissions),
         _header_table("SUBMISSION_HEADER"),
         "## Decision\n\n" + _DECISION,

@@ -36,6 +36,7 @@ from feed.messages import (
     Side,
     TimeInForce,
     TradingState,
+    holder_field,
     symbol_field,
 )
 from tests.model.naive_market import NaiveMarket
@@ -231,7 +232,7 @@ def operator_command(random: Random, client: int) -> Draft:
             random.choice((1, 0)),
             random.choice((ShortSale.FORBIDDEN, 0)),
         ),
-        Epoch(random.randrange(1, 9)),
+        Epoch(random.randrange(1, 9), holder_field("e1")),
     )
     return Draft(random.choice((commands[0],) * 5 + commands))
 

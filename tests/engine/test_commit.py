@@ -78,3 +78,17 @@ def test_committed_is_held_by_a_majority_and_never_moves_back(
         best = max(reachable, default=0)
         assert rule.committed_sequence == max(before, best if best >= epoch_sequence else 0)
         assert moved == (rule.committed_sequence > before)
+
+
+def test_what_a_holder_forgot_counts_no_more_and_what_was_committed_stays() -> None:
+    rule = CommitRule("abcde", epoch_sequence=1)
+    for holder in "abc":
+        rule.acknowledge(holder, 10)
+    for holder in "ab":
+        rule.acknowledge(holder, 20)
+    rule.forget("a")
+    assert (rule.committed_sequence, rule.held["a"]) == (10, 0)
+    assert not rule.acknowledge("c", 20), "of the three, one has forgotten"
+    assert rule.acknowledge("a", 20)
+    with pytest.raises(KeyError):
+        rule.forget("mallory")

@@ -24,6 +24,7 @@ from feed.messages import (
     ShortSale,
     TimeInForce,
     TradingState,
+    holder_field,
 )
 from tests.engine.floor import AAPL, ALICE, BOB, BUY, MSFT, SELL, Floor, canceled, row
 
@@ -216,8 +217,8 @@ def test_new_log_in_keeps_orders_and_the_last_number(floor: Floor) -> None:
 
 def test_operators_commands_are_always_admitted(floor: Floor) -> None:
     for command in (
-        Epoch(1),
-        DefineInstrument(AAPL, 1, 1, ShortSale.ALLOWED),
+        Epoch(1, holder_field("e1")),
+        DefineInstrument(b"NEW     ", 1, 1, ShortSale.ALLOWED),
         SetTradingState(AAPL, TradingState.TRADING),
         SetTradingState(b"NOBODY  ", 0),
     ):
@@ -226,7 +227,7 @@ def test_operators_commands_are_always_admitted(floor: Floor) -> None:
 
 def test_epoch_stands_alone(floor: Floor) -> None:
     bid = floor.enter(ALICE, BUY, 10, 100)
-    assert floor.submit(Epoch(2)) == []
+    assert floor.submit(Epoch(2, holder_field("e2"))) == []
     assert floor.book() == [row(bid, 100, 10)]
 
 

@@ -1,4 +1,4 @@
-"""The engine's process on real sockets: commands over TCP, frames over multicast, NAKs, control."""
+"""A replica's process on real sockets: commands over TCP, frames over multicast, NAKs, control."""
 
 import asyncio
 import random
@@ -10,10 +10,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from engine.control import ControlError, ask
-from engine.process import EngineProcess
-from engine.settings import EngineSettings, InstrumentSettings
+from engine.process import ReplicaProcess
+from engine.replica import State
+from engine.settings import InstrumentSettings, ReplicaSettings
 from feed.codec import Frame, decode_packet
 from feed.datagrams import (
+    DECISION_BYTES,
     Decision,
     Repair,
     Submission,
@@ -36,10 +38,13 @@ from feed.messages import (
     Side,
     TimeInForce,
     TradingState,
+    holder_field,
 )
 from feed.multicast import open_receiver, open_unicast
 from feed.schema import RepairKind
-from feed.settings import Address, FeedSettings
+from feed.settings import Address, FailoverSettings, FeedSettings, ShardSettings
+from zk.embedded import EmbeddedServer
+from zk.settings import ZooKeeperSettings
 
 LOGIN = 5
 ANY = Address("127.0.0.1", 0)
@@ -66,20 +71,31 @@ def free_address(kind: socket.SocketKind = socket.SOCK_STREAM) -> Address:
 
 
 class Running:
-    """An engine on free ports, and a receiver of its feed."""
+    """A replica that is its shard's only holder, on free ports, and a receiver of its feed."""
 
-    def __init__(self) -> None:
+    def __init__(self, zookeeper: ZooKeeperSettings) -> None:
         group = IPv4Address(f"239.255.{random.randrange(256)}.{random.randrange(1, 255)}")
         self.feed = FeedSettings(group=group, port=free_address(socket.SOCK_DGRAM).port)
-        self.settings = EngineSettings(
+        self.settings = ReplicaSettings(
             commands=free_address(),
             control=free_address(),
             repair=free_address(socket.SOCK_DGRAM),
+            replication=free_address(socket.SOCK_DGRAM),
         )
         self.receiver = open_receiver(self.feed)
-        self.engine = EngineProcess(
-            self.feed, self.settings, [InstrumentSettings(symbol="ACME", short_sale=False)], epoch=1
+        self.process = ReplicaProcess(
+            "e1",
+            "DEMO",
+            ShardSettings(self.feed, FailoverSettings(), {"e1": self.settings}, {}),
+            zookeeper,
+            self.settings,
+            [InstrumentSettings(symbol="ACME", short_sale=False)],
         )
+
+    @property
+    def sequence(self) -> int:
+        """How long the list is."""
+        return self.process.replica.sequence
 
     async def frames(self, count: int) -> list[Frame]:
         """The next `count` frames from the feed."""
@@ -92,14 +108,24 @@ class Running:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Running]:
-    exchange = Running()
+    """A replica that leads in epoch 1, with its instrument listed."""
+    server = EmbeddedServer(ANY)
+    await server.start()
+    host, port = server.address
+    exchange = Running(ZooKeeperSettings(hosts=f"{host}:{port}"))
+    stop, ready = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(exchange.process.run(stop, ready.set))
     try:
-        await exchange.engine.start()
         async with asyncio.timeout(20):
+            await ready.wait()
+            while exchange.process.replica.state is not State.PRIMARY:
+                await asyncio.sleep(0.005)
             yield exchange
     finally:
-        await exchange.engine.stop()
+        stop.set()
+        await task
         exchange.receiver.close()
+        await server.stop()
 
 
 def run(scenario: Callable[[Running], Awaitable[None]]) -> None:
@@ -118,7 +144,7 @@ def test_commands_over_tcp_become_frames_on_the_feed_and_are_decided() -> None:
         writer.write(encode_submission(Submission(LOGIN, ORDER)) * 2)  # the second is a repeat
         frames = await exchange.frames(4)
         assert [frame.message() for frame in frames] == [
-            Epoch(1),
+            Epoch(1, holder_field("e1")),
             DefineInstrument(b"ACME    ", 100, 1, ShortSale.FORBIDDEN),
             login,
             ORDER,
@@ -126,8 +152,8 @@ def test_commands_over_tcp_become_frames_on_the_feed_and_are_decided() -> None:
         assert [frame.sequence for frame in frames] == [1, 2, 3, 4]
         decisions: list[Decision] = []
         while not decisions or decisions[-1].submission < 3:
-            decisions += take_decisions(bytearray(await reader.readexactly(16)))
-        assert decisions[-1] == (3, 4)
+            decisions += take_decisions(bytearray(await reader.readexactly(DECISION_BYTES)))
+        assert decisions[-1] == (1, 3, 4)
         writer.close()
         await writer.wait_closed()
 
@@ -141,9 +167,9 @@ def test_bytes_that_are_no_submission_close_that_connection_and_no_other() -> No
         bad.write(b"GET / HTTP/1.1\r\n\r\n")
         assert await bad_reader.read() == b""
         good.write(encode_submission(Submission(9, LogIn(1, 9, SelfTradePrevention.OFF))))
-        assert len(await good_reader.readexactly(16)) == 16
-        assert exchange.engine.bad_submissions == 1
-        assert exchange.engine.primary.last_sequence == 3
+        assert len(await good_reader.readexactly(DECISION_BYTES)) == DECISION_BYTES
+        assert exchange.process.summary()["bad_submissions"] == 1
+        assert exchange.sequence == 3
         for writer in (good, bad):
             writer.close()
             await writer.wait_closed()
@@ -199,7 +225,7 @@ def test_operator_is_told_what_is_wrong_with_a_request(
     async def scenario(exchange: Running) -> None:
         with pytest.raises(ControlError, match=complaint):
             await ask(exchange.settings.control, request_line)
-        assert exchange.engine.primary.last_sequence == 2
+        assert exchange.sequence == 2
 
     run(scenario)
 
@@ -228,12 +254,12 @@ def test_endless_line_on_the_control_port_ends_that_connection() -> None:
     run(scenario)
 
 
-def test_asking_where_no_engine_is_says_so() -> None:
-    with pytest.raises(ControlError, match="no answer from an engine"):
+def test_asking_where_no_replica_is_says_so() -> None:
+    with pytest.raises(ControlError, match="no answer from a replica"):
         asyncio.run(ask(free_address(), {"request": "status"}))
 
 
-def test_idle_engine_keeps_sending_heartbeats() -> None:
+def test_idle_primary_keeps_sending_heartbeats() -> None:
     async def scenario(exchange: Running) -> None:
         await exchange.frames(2)
         loop = asyncio.get_running_loop()
@@ -246,13 +272,37 @@ def test_idle_engine_keeps_sending_heartbeats() -> None:
 
 def test_taken_address_is_an_error_and_leaves_nothing_open() -> None:
     async def main() -> None:
-        exchange = Running()
+        exchange = Running(ZooKeeperSettings(hosts=str(free_address())))
         with socket.socket() as taken:
             taken.bind(exchange.settings.control)
             taken.listen()
             with pytest.raises(OSError, match="address already in use"):
-                await exchange.engine.start()
-            await exchange.engine.stop()
+                await exchange.process.run(asyncio.Event(), lambda: None)
         exchange.receiver.close()
+
+    asyncio.run(main())
+
+
+def test_gateway_that_comes_to_a_backup_is_turned_away() -> None:
+    async def main() -> None:
+        exchange = Running(ZooKeeperSettings(hosts=str(free_address())))  # nobody grants an epoch
+        stop, ready = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(exchange.process.run(stop, ready.set))
+        try:
+            async with asyncio.timeout(20):
+                await ready.wait()
+                reader, writer = await asyncio.open_connection(*exchange.settings.commands)
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+                with suppress(ConnectionResetError):
+                    await writer.wait_closed()
+                request = {"request": "halt", "symbol": "ACME"}
+                with pytest.raises(ControlError, match="e1 is not the primary"):
+                    await ask(exchange.settings.control, request)
+        finally:
+            stop.set()
+            await task
+            exchange.receiver.close()
 
     asyncio.run(main())

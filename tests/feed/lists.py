@@ -28,11 +28,11 @@ SECOND_NS = 1_000_000_000
 SYMBOL = b"ACME    "
 
 
-def group_frames(first_sequence: int, size: int = 1) -> list[bytes]:
+def group_frames(first_sequence: int, size: int = 1, *, client: int = 7) -> list[bytes]:
     """One group: an order that trades with `size - 2` makers and has its rest canceled."""
     number = first_sequence % 2**32
     command = EnterOrder(
-        7,
+        client,
         number,
         SYMBOL,
         Side.BUY,
@@ -46,11 +46,11 @@ def group_frames(first_sequence: int, size: int = 1) -> list[bytes]:
         NO_CLIENT_ORDER_ID,
     )
     events: list[Message] = [
-        Trade(SYMBOL, 10_000, 1, Side.BUY, maker, 8, maker, first_sequence, 7, number)
+        Trade(SYMBOL, 10_000, 1, Side.BUY, maker, 8, maker, first_sequence, client, number)
         for maker in range(1, size - 1)
     ]
     if size > 1:
-        events.append(Canceled(7, number, first_sequence, 1, CancelReason.IMMEDIATE))
+        events.append(Canceled(client, number, first_sequence, 1, CancelReason.IMMEDIATE))
     return encode_group((command, *events), first_sequence, number * MILLISECOND_NS)
 
 

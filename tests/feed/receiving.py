@@ -17,6 +17,7 @@ def receiver(
     source_count: int = 2,
     first_sequence: int | None = 1,
     committed_only: bool = False,
+    rewinds: bool = False,
     policy: RepairPolicy | None = None,
 ) -> Receiver:
     return Receiver(
@@ -26,6 +27,7 @@ def receiver(
         policy=policy or RepairPolicy(),
         first_sequence=first_sequence,
         committed_only=committed_only,
+        rewinds=rewinds,
     )
 
 

@@ -34,6 +34,7 @@ from feed.messages import (
     Trade,
     TradingState,
     Triggered,
+    holder_field,
 )
 from feed.subscriber import Group
 
@@ -53,7 +54,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.books = Books()
-        self.add(Epoch(1))
+        self.add(Epoch(1, holder_field("e1")))
         self.add(DefineInstrument(AAPL, 100, 1, ShortSale.ALLOWED))
 
     def add(self, *messages: Message) -> int:
@@ -311,7 +312,7 @@ def test_log_ins_and_trading_states_leave_the_orders_alone() -> None:
     tape.add(SetTradingState(AAPL, TradingState.HALTED))
     assert tape.books[AAPL].trading_state is TradingState.HALTED
     tape.add(SetTradingState(AAPL, TradingState.TRADING))
-    tape.add(Epoch(2))
+    tape.add(Epoch(2, holder_field("e2")))
     assert tape.books[AAPL].trading_state is TradingState.TRADING
     assert tape.entries() == [(BID, 100_00, a, 10)]
 
@@ -385,7 +386,7 @@ def test_an_order_that_rests_where_it_should_have_traded_raises(side: Side, pric
 def test_a_group_that_does_not_follow_the_last_one_raises(first: int) -> None:
     tape = Tape()
     with pytest.raises(BookError, match=f"the group at {first} does not follow 2"):
-        tape.books.apply(group_at(first, Epoch(2)))
+        tape.books.apply(group_at(first, Epoch(2, holder_field("e2"))))
     assert tape.books.sequence == 2
 
 

@@ -78,6 +78,66 @@ def test_places_of_evicted_frames_are_given_back() -> None:
     assert (len(cache), cache.first_sequence) == (10, 19_991)
 
 
+def test_frames_that_are_dropped_from_the_end_make_room_for_others() -> None:
+    cache = filled(10)
+    cache.truncate(26)
+    cache.check()
+    assert (cache.first_sequence, cache.next_sequence) == (21, 26)
+    assert (cache.frames(1, 99), cache.size_bytes) == (FRAMES[20:25], 5 * FRAME_BYTES)
+    for sequence in range(26, 31):
+        cache.append(FRAMES[0], sequence)
+    cache.check()
+    assert cache.frames(1, 99) == [*FRAMES[20:25], *[FRAMES[0]] * 5]
+
+
+def test_what_is_not_held_cannot_be_dropped() -> None:
+    cache = filled(10)
+    for sequence in (0, 20, 32):
+        with pytest.raises(ValueError, match="not among those that are held"):
+            cache.truncate(sequence)
+    cache.truncate(31)
+    assert len(cache) == 10
+    cache.truncate(21)
+    assert (len(cache), cache.first_sequence, cache.next_sequence) == (0, 21, 21)
+    cache.append(FRAMES[20], 21)
+    assert cache.frames(1, 99) == FRAMES[20:21]
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(0, 300)),
+            st.tuples(st.just("truncate"), st.integers(-1, 9)),
+        ),
+        max_size=60,
+    ),
+    limit_bytes=st.integers(500, 3000),
+)
+def test_appended_to_and_cut_off_it_is_like_a_plain_list(
+    steps: list[tuple[str, int]], limit_bytes: int
+) -> None:
+    cache = FrameCache(limit_bytes)
+    plain: dict[int, bytes] = {}
+    next_sequence = 1
+    for number, (step, amount) in enumerate(steps):
+        if step == "append":
+            plain[next_sequence] = bytes([number]) * amount
+            cache.append(plain[next_sequence], next_sequence)
+            next_sequence += 1
+            while sum(map(len, plain.values())) + len(plain) * FRAME_OVERHEAD_BYTES > limit_bytes:
+                del plain[min(plain)]
+        elif 0 <= amount <= len(plain):
+            next_sequence -= amount
+            plain = {at: frame for at, frame in plain.items() if at < next_sequence}
+            cache.truncate(next_sequence)
+        else:
+            with pytest.raises(ValueError, match="not among those that are held"):
+                cache.truncate(next_sequence - amount)
+        cache.check()
+        assert cache.next_sequence == next_sequence
+        assert cache.frames(0, 2**64) == list(plain.values())
+
+
 @given(
     sizes=st.lists(st.integers(0, 300), max_size=60),
     limit_bytes=st.integers(500, 3000),

@@ -30,7 +30,7 @@ from feed.codec import (
     encode_group,
     encode_packet,
 )
-from feed.messages import CancelOrder, Epoch, Message
+from feed.messages import CancelOrder, Epoch, Message, holder_field
 from feed.schema import BODIES, FRAME, PACKET, FrameType
 from tests.feed.wire import messages, numbers, reference_crc32c, sequences, words
 
@@ -150,13 +150,14 @@ def test_a_packet_that_the_schema_built_is_decoded(
 
 
 def test_a_packet_has_the_bytes_that_were_written_by_hand() -> None:
-    frame = encode_frame(Epoch(1), 1, TIME_NS, end=True)
+    frame = encode_frame(Epoch(1, holder_field("e1")), 1, TIME_NS, end=True)
     packet = encode_packet(PacketHeader(RETRANSMISSION, 258, 3, 1, 0), [frame])
     assert packet.hex(" ", 4).split() == [
         *("4c530102", "01020001", "00000003", f"{crc32c(packet[:12] + packet[16:32]):08x}"),
         *("00000000", "00000001", "00000000", "00000000"),
-        *("001c4503", f"{crc32c(frame[:4] + frame[8:]):08x}"),
+        *("002c4503", f"{crc32c(frame[:4] + frame[8:]):08x}"),
         *("00000000", "00000001", "18575926", "16307000", "00000001"),
+        *("65312020", "20202020", "20202020", "20202020"),  # the primary: e1
     ]
 
 

@@ -1,4 +1,4 @@
-"""Repair datagrams, submissions and decisions against the declarations in feed.schema."""
+"""The small messages beside the list, against their declarations in feed.schema."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,21 +10,34 @@ from hypothesis import strategies as st
 from feed.codec import FRAME_TYPES, WireError, body_bytes
 from feed.datagrams import (
     DECISION_BYTES,
+    HOLDER_BYTES,
     REPAIR_BYTES,
     SUBMISSION_TYPES,
     Decision,
+    HolderWord,
     Repair,
     Submission,
+    decode_holder_word,
     decode_repair,
     encode_decision,
+    encode_holder_word,
     encode_repair,
     encode_submission,
     is_repair,
     take_decisions,
     take_submissions,
 )
-from feed.messages import CancelOrder, SetTradingState
-from feed.schema import BODIES, DECISION, REPAIR, SUBMISSION_HEADER, FrameType, RepairKind
+from feed.messages import HOLDER_NAME_BYTES, CancelOrder, SetTradingState, holder_field
+from feed.schema import (
+    BODIES,
+    DECISION,
+    HOLDER,
+    REPAIR,
+    SUBMISSION_HEADER,
+    FrameType,
+    HolderKind,
+    RepairKind,
+)
 from tests.feed.wire import messages, numbers, reference_crc32c, words
 
 shorts = st.integers(0, 2**16 - 1)
@@ -34,6 +47,12 @@ repairs = st.builds(
     lambda kind, shard, epoch, ends: Repair(kind, shard, epoch, *ends),
     *(st.sampled_from(RepairKind), shorts, numbers, ranges),
 )
+
+names = st.binary(min_size=HOLDER_NAME_BYTES, max_size=HOLDER_NAME_BYTES)
+holder_words = st.builds(
+    HolderWord, st.sampled_from(HolderKind), shorts, numbers, names, words, numbers, words, words
+)
+ACK = HolderWord(HolderKind.ACK, 1, 2, holder_field("e1"), 3, 2, 50, 40)
 
 
 def declared_repair(fields: dict[str, Any]) -> bytes:
@@ -98,6 +117,60 @@ def test_a_repair_datagram_of_another_protocol_or_version_is_refused() -> None:
         with pytest.raises(WireError, match="foreign datagram"):
             decode_repair(foreign)
     assert not is_repair(b"XX" + data[2:])
+
+
+def declared_holder_word(fields: dict[str, Any]) -> bytes:
+    """A holder's datagram as feed.schema alone has it, checksum and all."""
+    data = HOLDER.build({**fields, "checksum": 0})
+    return HOLDER.build({**fields, "checksum": reference_crc32c(data[:10] + data[14:])})
+
+
+@given(holder_words)
+@settings(max_examples=200, deadline=None)
+def test_a_holders_word_is_what_the_schema_declares_both_ways(word: HolderWord) -> None:
+    data = declared_holder_word(word._asdict())
+    assert encode_holder_word(word) == data
+    decoded = decode_holder_word(data)
+    assert decoded == word
+    assert isinstance(decoded.kind, HolderKind)
+    assert len(data) == HOLDER_BYTES
+
+
+@given(holder_words)
+@settings(max_examples=20, deadline=None)
+def test_any_flipped_bit_or_cut_of_a_holders_word_is_noticed(word: HolderWord) -> None:
+    data = encode_holder_word(word)
+    for bit in range(8 * len(data)):
+        spoiled = bytearray(data)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(WireError):
+            decode_holder_word(bytes(spoiled))
+    for size in range(len(data)):
+        with pytest.raises(WireError, match="not the size"):
+            decode_holder_word(data[:size])
+    with pytest.raises(WireError, match="not the size"):
+        decode_holder_word(data + b"\0")
+
+
+@given(st.one_of(st.binary(max_size=80), st.binary(min_size=58, max_size=58)))
+@settings(max_examples=300, deadline=None)
+def test_arbitrary_bytes_are_no_holders_word(data: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_holder_word(data)
+
+
+def test_a_holders_word_of_no_known_kind_is_refused_although_its_checksum_matches() -> None:
+    fields = ACK._asdict()
+    assert decode_holder_word(declared_holder_word(fields)) == ACK
+    with pytest.raises(WireError, match="unknown kind 88"):
+        decode_holder_word(declared_holder_word({**fields, "kind": ord("X")}))
+
+
+def test_a_holders_word_of_another_protocol_or_version_is_refused() -> None:
+    data = encode_holder_word(ACK)
+    for foreign in (b"LR" + data[2:], data[:2] + b"\2" + data[3:]):
+        with pytest.raises(WireError, match="foreign datagram"):
+            decode_holder_word(foreign)
 
 
 @given(submissions)
@@ -170,7 +243,7 @@ def test_arbitrary_bytes_are_no_submissions(data: bytes) -> None:
         take_submissions(bytearray(data))
 
 
-@given(st.lists(st.builds(Decision, words, words), max_size=5), st.binary(max_size=15))
+@given(st.lists(st.builds(Decision, numbers, words, words), max_size=5), st.binary(max_size=19))
 @settings(max_examples=200, deadline=None)
 def test_decisions_are_what_the_schema_declares_and_a_partial_one_waits(
     decisions: list[Decision], partial: bytes
@@ -181,3 +254,8 @@ def test_decisions_are_what_the_schema_declares_and_a_partial_one_waits(
     buffer = bytearray(data + partial)
     assert take_decisions(buffer) == decisions
     assert buffer == partial
+
+
+def test_a_decision_tells_which_primarys_list_it_is_about() -> None:
+    sent = [Decision(3, 1, 10), Decision(4, 1, 12)]
+    assert take_decisions(bytearray(b"".join(map(encode_decision, sent)))) == sent

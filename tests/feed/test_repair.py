@@ -38,9 +38,14 @@ def responder(
 
 
 def ask(
-    of: RepairResponder, data: bytes, *, requester: object = "a", now_ns: int = 0
+    of: RepairResponder,
+    data: bytes,
+    *,
+    requester: object = "a",
+    now_ns: int = 0,
+    last_sequence: int | None = None,
 ) -> list[bytes]:
-    return of.on_nak(data, requester, now_ns, EPOCH, COMMITTED)
+    return of.on_nak(data, requester, now_ns, EPOCH, COMMITTED, last_sequence)
 
 
 def told(datagrams: list[bytes]) -> tuple[list[tuple[int, int]], list[tuple[int, bytes]]]:
@@ -244,3 +249,21 @@ def test_nak_names_the_epoch_that_its_answer_is_for() -> None:
     assert decode_repair(nak(1, 2, epoch=9)) == Repair(RepairKind.NAK, SHARD, 9, 1, 2)
     [data] = ask(responder(), nak(1, 2, epoch=1))
     assert decode_packet(data).header.epoch == EPOCH
+
+
+@pytest.mark.parametrize(
+    ("sure", "ranges", "frames"),
+    [
+        (3000, [(3001, 3002)], range(2990, 3001)),
+        (9999, [(3001, 3002)], range(2990, 3001)),  # no more than is held
+        (2995, [(2996, 3002)], range(2990, 2996)),
+        (2990, [(2991, 3002)], range(2990, 2991)),
+        (2989, [(2990, 3002)], range(0)),
+        (0, [(2990, 3002)], range(0)),
+    ],
+)
+def test_what_may_not_stand_in_this_epochs_list_counts_as_missing(
+    sure: int, ranges: list[tuple[int, int]], frames: range
+) -> None:
+    sent = [(sequence, FRAMES[sequence - 1]) for sequence in frames]
+    assert told(ask(responder(), nak(2990, 3002), last_sequence=sure)) == (ranges, sent)

@@ -9,6 +9,7 @@ from feed.schema import (
     BODIES,
     DECISION,
     FRAME_HEADER,
+    HOLDER,
     PACKET_HEADER,
     REPAIR,
     SUBMISSION_HEADER,
@@ -45,6 +46,7 @@ def test_sizes_and_formats_are_the_ones_that_receivers_rely_on() -> None:
             "packet": PACKET_HEADER,
             "frame": FRAME_HEADER,
             "repair": REPAIR,
+            "holder": HOLDER,
             "submission": SUBMISSION_HEADER,
             "decision": DECISION,
         }.items()
@@ -53,8 +55,9 @@ def test_sizes_and_formats_are_the_ones_that_receivers_rely_on() -> None:
         "packet": ("2sBBHHLLQQ", 32),
         "frame": ("HBBLQQ", 24),
         "repair": ("2sBBHLLQQ", 30),
+        "holder": ("2sBBHLL16sQLQQ", 58),
         "submission": ("HBQ", 11),
-        "decision": ("QQ", 16),
+        "decision": ("LQQ", 20),
     }
 
 

@@ -12,6 +12,7 @@ from feed.messages import EnterOrder, Trade
 from feed.subscriber import Subscriber
 from tests.feed.lists import (
     MILLISECOND_NS,
+    SECOND_NS,
     SHARD,
     answer,
     asked,
@@ -140,10 +141,8 @@ def test_new_epoch_replaces_what_was_not_committed() -> None:
 def test_new_epoch_leaves_the_committed_part_of_an_unfinished_group() -> None:
     to = subscriber()
     take(to, [data(1, 3, committed=4)])
-    assert take(to, [heartbeat(5, committed=4, epoch=2), data(4, 4, committed=4, epoch=2)]) == [
-        [],
-        [GROUPS[1]],
-    ]
+    repaired = answer(FRAMES, 4, 4, committed=4, epoch=2)
+    assert take(to, [heartbeat(5, committed=4, epoch=2), repaired]) == [[], [GROUPS[1]]]
 
 
 def test_live_join_delivers_from_the_first_group_that_begins() -> None:
@@ -235,3 +234,34 @@ def test_long_list_is_recovered_by_who_joins_late() -> None:
                 out += len(to.on_datagram(part, now_ns, source))
     assert (out, to.next_sequence, naks) == (count, count + 1, -(-count // 512))
     assert now_ns < 10 * MILLISECOND_NS
+
+
+def ask_until(to: Subscriber, end_ns: int) -> int:
+    """Let time pass, with nobody having what is asked for; how many NAKs were sent."""
+    naks = 0
+    while to.deadline_ns is not None and to.deadline_ns < end_ns:
+        now_ns = to.deadline_ns
+        for source, first, last in asked(to.on_time(now_ns)):
+            naks += 1
+            to.on_datagram(missing(first, last), now_ns, source)
+        to.check()
+    return naks
+
+
+def test_uncommitted_frame_that_nobody_has_is_asked_for_until_a_new_epoch_does_without_it() -> None:
+    to = subscriber()
+    take(to, [data(1, 1, committed=1), data(5, 5, committed=1)])
+    assert ask_until(to, 60 * SECOND_NS) > 100
+    assert to.failure is None
+    later = packet(frames_up_to(3)[1:], 2, committed=3, epoch=2)
+    assert [group.last_sequence for group in to.on_datagram(later, 60 * SECOND_NS)] == [2, 3]
+
+
+def test_frame_that_nobody_has_ends_it_once_it_is_committed() -> None:
+    to = subscriber()
+    take(to, [data(1, 1, committed=1), data(5, 5, committed=1)])
+    ask_until(to, 20 * SECOND_NS)
+    take(to, [heartbeat(6, committed=5)], 20 * SECOND_NS)
+    ask_until(to, 40 * SECOND_NS)
+    assert to.failure is not None
+    assert to.failure[:2] == (2, 4)

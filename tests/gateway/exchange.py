@@ -1,11 +1,12 @@
-"""An exchange without sockets: the real engine, gateways, and clients' lines, in virtual time."""
+"""An exchange without sockets: a real machine, gateways, and clients' lines, in virtual time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from engine.market import Market
-from engine.replica import Primary, ShardIdentity
-from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.codec import WireError
+from feed.datagrams import encode_decision, take_submissions
+from feed.digest import ListDigest
 from feed.messages import DefineInstrument, SelfTradePrevention, ShortSale
 from feed.subscriber import Subscriber
 from gateway import ouch
@@ -24,6 +25,7 @@ from gateway.soup import (
     server_packets,
 )
 from tests.gateway.groups import ALICE, BOB, SYMBOL
+from tests.gateway.reigns import Reign
 
 SHARD = 1
 WALL_CLOCK_NS = 1_700_000_000_000_000_000
@@ -41,7 +43,7 @@ class Line:
 
     def __init__(self, exchange: "Exchange", gateway: "GatewayNode", host: str) -> None:
         self._exchange = exchange
-        self._gateway = gateway
+        self.gateway = gateway
         self._reader = server_packets()
         self.session: Session = gateway.gateway.connect(host, exchange.now_ns)
         gateway.lines[self.session] = self
@@ -53,7 +55,7 @@ class Line:
     def send(self, *packets: bytes) -> None:
         """Bytes to the gateway; then everything happens that follows."""
         now_ns = self._exchange.now_ns
-        self._gateway.gateway.on_data(self.session, b"".join(packets), now_ns)
+        self.gateway.gateway.on_data(self.session, b"".join(packets), now_ns)
         self._exchange.settle()
 
     def log_in(self, name: str = "ALICE", secret: str | None = None, sequence: int = 1) -> None:
@@ -64,12 +66,12 @@ class Line:
 
     def hang_up(self) -> None:
         """The connection is gone; neither side could say a word."""
-        self._gateway.gateway.on_disconnected(self.session, self._exchange.now_ns)
+        self.gateway.gateway.on_disconnected(self.session, self._exchange.now_ns)
         self._exchange.settle()
 
     def flush(self) -> None:
         """Takes what the gateway has to send, as far as it goes."""
-        gateway, now_ns = self._gateway.gateway, self._exchange.now_ns
+        gateway, now_ns = self.gateway.gateway, self._exchange.now_ns
         while data := gateway.take_output(self.session, self.buffered_bytes, now_ns):
             if not self.takes:
                 self.buffered_bytes += len(data)
@@ -83,29 +85,44 @@ class Line:
 
 
 class GatewayNode:
-    """A gateway, its subscriber, and its connection to the engine."""
+    """A gateway, its subscriber, and its connection to a primary."""
 
     def __init__(self, exchange: "Exchange", settings: GatewaySettings, seed: int) -> None:
         self.gateway = Gateway("DEMO", settings, Random(seed), lambda: WALL_CLOCK_NS)
         self.subscriber = Subscriber(shard=SHARD, source_count=1, random=Random(seed))
+        self.digest = ListDigest()
         self.lines: dict[Session, Line] = {}
         self.clients: Mapping[str, ClientSettings] = dict(CLIENTS)
         self.verifies = True  # secrets are looked at right away
         self.reads_feed = True
+        self.reaches_primary = True  # else what it sends is on its way for as long
         self.packets_read = 0
         self._exchange = exchange
+        self.primary = exchange.primary  # at the other end of the connection
         self._submissions = 0
         self._buffer = bytearray()
 
-    def connect(self) -> None:
+    def connect(self, primary: Reign | None = None) -> None:
+        """To the primary, or to one that has been replaced."""
+        self.primary = primary or self._exchange.primary
         self._submissions = 0
         self._buffer.clear()
-        self.gateway.on_uplink_connected(self._exchange.now_ns)
+        self.gateway.on_uplink_connected(self.primary.epoch, self._exchange.now_ns)
         self._exchange.settle()
 
-    def lose_engine(self) -> None:
+    def lose_primary(self) -> None:
         self.gateway.on_uplink_lost(self._exchange.now_ns)
         self._exchange.settle()
+
+    def die(self) -> bytes:
+        """All of its connections break; what it has sent may still arrive at the primary."""
+        self._exchange.gateways.remove(self)
+        return self.on_its_way()
+
+    def on_its_way(self) -> bytes:
+        """What is on its way to the primary."""
+        self._buffer += self.gateway.uplink.take_output()
+        return bytes(self._buffer)
 
     def verify(self) -> None:
         """Looks at the secrets that are waiting."""
@@ -123,24 +140,28 @@ class GatewayNode:
             if line is not None:
                 is_busy = True
                 line.flush()
-        data = self.gateway.uplink.take_output()
-        if data:
+        is_busy |= self._submit() | self._read_feed()
+        if self.gateway.uplink.is_outdated:
             is_busy = True
-            self._submit(data)
-        is_busy |= self._read_feed()
+            self.gateway.on_uplink_lost(self._exchange.now_ns)
         self.gateway.check()
         return is_busy
 
-    def _submit(self, data: bytes) -> None:
-        exchange = self._exchange
-        self._buffer += data
+    def _submit(self) -> bool:
+        exchange, primary = self._exchange, self.primary
+        if not (self.on_its_way() and self.reaches_primary):
+            return False
         for submission in take_submissions(self._buffer):
             self._submissions += 1
-            exchange.primary.submit(submission, exchange.time_ns)
-        exchange.publish()
+            primary.submit(submission, exchange.time_ns)
+        exchange.publish(primary)
         if exchange.decides:
-            decision = Decision(self._submissions, exchange.primary.last_sequence)
-            self.gateway.on_uplink_data(encode_decision(decision), exchange.now_ns)
+            decision = encode_decision(primary.decision(self._submissions))
+            try:
+                self.gateway.on_uplink_data(decision, exchange.now_ns)
+            except WireError:
+                self.gateway.on_uplink_lost(exchange.now_ns)
+        return True
 
     def _read_feed(self) -> bool:
         packets = self._exchange.packets
@@ -149,6 +170,8 @@ class GatewayNode:
         groups = []
         for packet in packets[self.packets_read :]:
             groups += self.subscriber.on_datagram(packet, self._exchange.now_ns)
+        for group in groups:
+            self.digest.update(b"".join(frame.data for frame in group.frames))
         self.packets_read = len(packets)
         self.gateway.on_feed(
             groups,
@@ -160,21 +183,24 @@ class GatewayNode:
 
 
 class Exchange:
-    """One shard with its engine and gateways."""
+    """One shard with its primary and gateways."""
 
     def __init__(self, gateways: int = 1, settings: GatewaySettings = SETTINGS) -> None:
         self.now_ns = 0
-        self.market = Market()
-        identity = ShardIdentity(SHARD, 1, "engine", ("engine",))
-        self.primary = Primary(identity, self.market, payload_limit_bytes=1400, cache_bytes=1 << 20)
+        self.primary = Reign(SHARD, epoch=1)
         self.decides = True
         self.packets: list[bytes] = []
         self.gateways: list[GatewayNode] = []
-        listing = DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)
-        self.primary.open_epoch(self.time_ns, [listing])
-        self.publish()
+        self._settings = settings
+        self._seed = 0
+        self.primary.open(self.time_ns, [DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)])
+        self.publish(self.primary)
         for _ in range(gateways):
-            self.start_gateway(settings)
+            self.start_gateway()
+
+    @property
+    def market(self) -> Market:
+        return self.primary.market
 
     @property
     def time_ns(self) -> int:
@@ -185,11 +211,43 @@ class Exchange:
         """The first gateway."""
         return self.gateways[0].gateway
 
-    def start_gateway(self, settings: GatewaySettings = SETTINGS) -> GatewayNode:
-        node = GatewayNode(self, settings, seed=len(self.gateways))
+    def start_gateway(self) -> GatewayNode:
+        node = GatewayNode(self, self._settings, self._seed)
+        self._seed += 1
         self.gateways.append(node)
         node.connect()
         return node
+
+    def take_over(self, lost_groups: int = 0) -> Reign:
+        """Another primary takes over, without the last groups if they are not committed.
+
+        The deposed one, which is returned, is alive and knows nothing of it.
+        """
+        deposed, commits = self.primary, self.primary.commits
+        self.primary = deposed.successor(self.time_ns, lost_groups)
+        self.primary.commits = commits
+        self.publish(self.primary)
+        return deposed
+
+    def arrive(self, data: bytes, primary: Reign | None = None) -> None:
+        """What was on its way over a connection that is lost arrives at the primary after all."""
+        primary = primary or self.primary
+        for submission in take_submissions(bytearray(data)):
+            primary.submit(submission, self.time_ns)
+        self.publish(primary)
+        self.settle()
+
+    def commit(self) -> None:
+        """Everything that the primary has is committed."""
+        self.packets += self.primary.commit()
+        self.settle()
+
+    def follow(self) -> None:
+        """All gateways hear of the primary and connect to it."""
+        for node in self.gateways:
+            if node.gateway.uplink.is_connected:
+                node.lose_primary()
+            node.connect()
 
     def line(self, gateway: int = 0, host: str = "10.0.0.1") -> Line:
         return Line(self, self.gateways[gateway], host)
@@ -200,8 +258,8 @@ class Exchange:
         line.log_in(name, sequence=sequence)
         return line
 
-    def publish(self) -> None:
-        self.packets += self.primary.flush(self.now_ns)
+    def publish(self, primary: Reign) -> None:
+        self.packets += primary.flush(self.now_ns)
 
     def settle(self) -> None:
         """Lets everything happen that needs no time."""
@@ -226,7 +284,7 @@ def enter(user_ref_num: int, side: str = "B", quantity: int = 100, price: int = 
     return UnsequencedData(encode(message)).encode()
 
 
-def messages(packets: Sequence[ServerPacket]) -> list[ouch.Outbound]:
+def messages(packets: Iterable[ServerPacket]) -> list[ouch.Outbound]:
     """The OUCH messages of the numbered stream among these packets."""
     return [
         decode_outbound(packet.payload) for packet in packets if isinstance(packet, SequencedData)
@@ -238,3 +296,9 @@ def letters(packets: Sequence[ServerPacket]) -> str:
     return "".join(
         chr(packet.payload[0]) for packet in packets if isinstance(packet, SequencedData)
     )
+
+
+def stream_of(node: GatewayNode, name: str) -> list[ouch.Outbound]:
+    """A client's whole stream as a gateway has it."""
+    data = node.gateway.streams.of(CLIENTS[name].number).read(1, 1 << 30).data
+    return messages(server_packets().take(data))

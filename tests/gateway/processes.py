@@ -1,8 +1,8 @@
-"""A shard and its gateways as processes run them, and a client that speaks bytes."""
+"""A shard's gateways as processes run them, its primary, and a client that speaks bytes."""
 
 import asyncio
 import gc
-import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from engine.process import EngineProcess
-from engine.settings import EngineSettings, InstrumentSettings
+from feed.messages import DefineInstrument, ShortSale
 from feed.settings import Address, FeedSettings
 from gateway.clients import add_client
 from gateway.process import GatewayProcess
@@ -25,18 +24,15 @@ from gateway.soup import (
 from tests.feed.sockets import (
     LOOPBACK,
     PATIENCE_SECONDS,
-    free_addresses,
     multicast_settings,
 )
 from tests.gateway.exchange import SECRETS
+from tests.gateway.groups import SYMBOL
+from tests.gateway.live_primary import LivePrimary
+from tests.gateway.reigns import Reign
+from zk.election import PrimaryRecord
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-
-def free_tcp_address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(LOOPBACK)
-        return Address(*probe.getsockname())
 
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -63,7 +59,7 @@ class Running:
 
 
 class Shard:
-    """A real engine on free ports, and what its gateways need."""
+    """A primary on free ports, the record of it that ZooKeeper has, and what gateways need."""
 
     def __init__(self, folder: Path) -> None:
         self.clients = folder / "clients.toml"
@@ -72,31 +68,46 @@ class Shard:
                 self.clients, name, secret, cancel_on_disconnect=name == "BOB", hasher=HASHER
             )
         self.feed: FeedSettings = multicast_settings()
-        repair, commands, control = *free_addresses(1), free_tcp_address(), free_tcp_address()
-        self.settings = EngineSettings(commands=commands, repair=repair, control=control)
-        self.engine = EngineProcess(
-            self.feed, self.settings, [InstrumentSettings(symbol="AAPL", tick_size=100)], epoch=1
-        )
+        # What gateways know of ZooKeeper.
+        self.primary: PrimaryRecord | None = None
+        self.connected = True
+        self.live = LivePrimary(self.feed, Reign(self.feed.shard, epoch=1))
+        self._followers: list[GatewayProcess] = []
+
+    async def start(self) -> None:
+        """The first primary begins, and everybody hears of it."""
+        await self.live.start([DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)])
+        self.tell(self.live.record)
+
+    async def stop(self) -> None:
+        await self.live.stop()
+
+    async def take_over(self, lost_groups: int = 0) -> None:
+        """The primary dies, and another one takes over, at another address."""
+        await self.live.stop()
+        reign = self.live.reign.successor(time.time_ns(), lost_groups)
+        reign.commits = True
+        self.live = LivePrimary(self.feed, reign)
+        await self.live.start()
+        self.tell(self.live.record)
+
+    def tell(self, record: PrimaryRecord) -> None:
+        """ZooKeeper has a record of who is primary."""
+        self.primary = record
+        for follower in self._followers:
+            follower.follow()
 
     @asynccontextmanager
     async def gateway(
-        self,
-        *,
-        commands: Address | None = None,
-        retransmitters: Sequence[Address] | None = None,
-        **changes: Any,
+        self, *, retransmitters: Sequence[Address] | None = None, **changes: Any
     ) -> AsyncIterator[Running]:
         """A gateway, stopped at the end of the context."""
         settings = GatewaySettings.model_validate(
             {"listen": str(LOOPBACK), "clients": self.clients, **changes}
         )
-        gateway = GatewayProcess(
-            "DEMO",
-            self.feed,
-            settings,
-            commands or self.settings.commands,
-            [self.settings.repair] if retransmitters is None else retransmitters,
-        )
+        sources = [self.live.repair] if retransmitters is None else retransmitters
+        gateway = GatewayProcess("DEMO", self.feed, settings, self, sources)
+        self._followers.append(gateway)
         running = Running(gateway, asyncio.Event())
         ready = asyncio.Event()
         task = running.task = asyncio.create_task(gateway.run(running.stop, ready.set))
@@ -116,11 +127,11 @@ class Shard:
 @asynccontextmanager
 async def shard(folder: Path) -> AsyncIterator[Shard]:
     made = Shard(folder)
-    await made.engine.start()
+    await made.start()
     try:
         yield made
     finally:
-        await made.engine.stop()
+        await made.stop()
 
 
 class Wire:

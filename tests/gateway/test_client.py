@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -218,6 +219,30 @@ def test_a_log_in_that_fails_for_a_while_is_tried_again_elsewhere() -> None:
             async with Client(addresses, "ALICE", "secret", policy=POLICY) as client:
                 assert await enter(client) == [1]
             assert (len(first.log_ins), len(second.log_ins)) == (1, 1)
+
+    run(test)
+
+
+def test_a_first_log_in_is_tried_for_longer_when_a_gateway_says_that_it_has_to_wait() -> None:
+    policy = replace(
+        POLICY,
+        first_wait_ns=50_000_000,  # shortened by half at most: too long for a first time
+        longest_wait_ns=50_000_000,
+        give_up_first_ns=20_000_000,
+        give_up_after_ns=3_600_000_000_000,
+    )
+
+    async def test() -> None:
+        async with FakeGateway(FakeExchange()) as gateway:
+            text = ClosingReason.LOG_IN_UNANSWERED.text
+            gateway.refusal = reject(LoginRejectReason.NO_SUCH_SESSION, text)
+            client = Client(gateway.address, "ALICE", "secret", policy=policy)
+            entering = asyncio.create_task(client.__aenter__())
+            while len(gateway.log_ins) < 3:
+                await asyncio.sleep(0)
+            gateway.refusal = None
+            await entering
+            await client.close()
 
     run(test)
 

@@ -383,7 +383,7 @@ def test_a_log_in_that_asks_for_what_there_is_not_is_refused_for_good(text: str)
     [
         ClosingReason.CATCHING_UP,
         ClosingReason.LOG_IN_UNANSWERED,
-        ClosingReason.LOG_IN_LOST,
+        ClosingReason.LOG_IN_OVERTAKEN,
         ClosingReason.LOG_IN_NOT_ADMITTED,
         ClosingReason.SECRET_NOT_CHECKED,
     ],
@@ -409,6 +409,27 @@ def test_an_earlier_log_in_of_its_own_that_comes_late_is_no_reason_to_stop() -> 
     desk = Desk()
     desk.connect()
     desk.session.disconnected()  # whether it came into the list nobody knows
+    desk.open()
+    superseded = Debug(ClosingReason.SUPERSEDED.text).encode()
+    with pytest.raises(LinkFault):
+        desk.receive(superseded)
+    desk.session.disconnected()
+    desk.now_ns = 15 * SECOND_NS - 1
+    desk.open()
+    with pytest.raises(LinkFault):
+        desk.receive(superseded)  # its gateway has asked for it twice
+    desk.session.disconnected()
+    desk.open()
+    desk.now_ns = 15 * SECOND_NS
+    with pytest.raises(SessionEnded):
+        desk.receive(superseded)
+
+
+def test_an_earlier_log_in_may_come_any_time_later_but_only_once() -> None:
+    desk = Desk()
+    desk.connect()
+    desk.session.disconnected()
+    desk.now_ns = 1000 * SECOND_NS  # its gateway was stopped for so long
     desk.open()
     superseded = Debug(ClosingReason.SUPERSEDED.text).encode()
     with pytest.raises(LinkFault):

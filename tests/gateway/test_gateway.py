@@ -54,7 +54,7 @@ def test_two_clients_trade_and_each_gets_its_own_numbered_messages() -> None:
     assert letters(bob.news) == "AE"
 
 
-def test_clients_stay_connected_while_the_engine_is_away_and_nothing_is_lost_or_done_twice() -> (
+def test_clients_stay_connected_while_the_primary_is_away_and_nothing_is_lost_or_done_twice() -> (
     None
 ):
     exchange = Exchange()
@@ -62,7 +62,7 @@ def test_clients_stay_connected_while_the_engine_is_away_and_nothing_is_lost_or_
     alice = exchange.open()
     exchange.decides = False
     alice.send(enter(1))  # sequenced, but the decision does not come back
-    node.lose_engine()
+    node.lose_primary()
     alice.send(enter(2), enter(3))
     alice.send(ClientHeartbeat().encode())
     exchange.decides = True
@@ -125,7 +125,7 @@ def test_orders_are_canceled_too_when_the_client_is_gone_before_its_log_in_is_co
     exchange.gateway.check()
 
 
-def test_clients_wait_when_the_engine_does_not_keep_up_and_go_on_when_it_does() -> None:
+def test_clients_wait_when_the_primary_does_not_keep_up_and_go_on_when_it_does() -> None:
     limits = limited(uplink={"pending": 10, "pending_per_client": 6})
     exchange = Exchange(settings=limits)
     alice, bob = exchange.open("ALICE"), exchange.open("BOB")
@@ -138,14 +138,14 @@ def test_clients_wait_when_the_engine_does_not_keep_up_and_go_on_when_it_does() 
     assert not bob.session.is_reading
     exchange.wait(30)  # they could not say anything, so their silence does not count
     exchange.decides = True
-    exchange.gateways[0].lose_engine()
+    exchange.gateways[0].lose_primary()
     exchange.gateways[0].connect()
     assert letters(alice.news) == letters(bob.news) == "A" * 20
     assert alice.session.is_reading
     assert bob.session.is_reading
 
 
-def test_a_stranger_can_log_in_while_others_wait_for_the_engine() -> None:
+def test_a_stranger_can_log_in_while_others_wait_for_the_primary() -> None:
     exchange = Exchange(settings=limited(uplink={"pending": 4, "pending_per_client": 4}))
     alice = exchange.open("ALICE")
     exchange.decides = False

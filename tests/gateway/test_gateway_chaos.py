@@ -22,7 +22,8 @@ ACTS = st.lists(
         st.sampled_from(
             (
                 *("connect", "log in", "bytes", "orders", "hang up", "log out", "wait", "mute"),
-                *("take", "lose engine", "find engine", "stop feed", "start feed"),
+                *("take", "lose primary", "find primary", "stop feed", "start feed"),
+                *("take over", "hold commits", "commit", "replace gateway"),
             )
         ),
         st.integers(0, 7),
@@ -73,10 +74,23 @@ class Chaos:
                 line.hang_up()
             case "log out" if line is not None:
                 line.log_out()
-            case "lose engine" if node.gateway.uplink.is_connected:
-                node.lose_engine()
-            case "find engine" if not node.gateway.uplink.is_connected:
+            case "lose primary" if node.gateway.uplink.is_connected:
+                node.lose_primary()
+            case "find primary" if not node.gateway.uplink.is_connected:
                 node.connect()
+            case "take over":
+                exchange.take_over(lost_groups=number)
+                exchange.settle()
+            case "hold commits":
+                exchange.primary.commits = False
+            case "commit":
+                exchange.commit()
+                exchange.primary.commits = True
+            case "replace gateway":
+                node.die()
+                exchange.gateways.insert(number % 2, exchange.start_gateway())
+                exchange.gateways.pop()
+                self.lines = [line for line in self.lines if line.gateway is not node]
             case "stop feed" | "start feed":
                 node.reads_feed = act == "start feed"
                 exchange.settle()
@@ -89,10 +103,11 @@ class Chaos:
 
     def settle(self) -> None:
         """Everything works again, and each client reads its stream to the end."""
+        self.exchange.commit()
+        self.exchange.primary.commits = True
         for node in self.exchange.gateways:
             node.reads_feed = True
-            if not node.gateway.uplink.is_connected:
-                node.connect()
+        self.exchange.follow()
         self.exchange.settle()
         self._note()
         for name, received in self.received.items():
@@ -101,6 +116,7 @@ class Chaos:
         self.exchange.market.check()
         for node in self.exchange.gateways:
             assert node.gateway.delivered_sequence == self.exchange.primary.last_sequence
+        assert len({node.digest.hex() for node in self.exchange.gateways}) == 1
 
     def stream(self, name: str) -> list[bytes]:
         """A client's stream, as a gateway has it that has seen nothing of all this."""

@@ -137,7 +137,7 @@ def test_a_client_that_logs_in_elsewhere_ends_its_session_here() -> None:
 def test_an_order_that_an_earlier_log_in_still_had_under_way_is_void() -> None:
     exchange = Exchange(gateways=2)
     old = exchange.open(gateway=0)
-    exchange.gateways[0].lose_engine()
+    exchange.gateways[0].lose_primary()
     old.send(enter(1))
     new = exchange.open(gateway=1)
     new.news  # noqa: B018
@@ -194,7 +194,7 @@ def test_a_gateway_that_is_still_catching_up_lets_nobody_in() -> None:
     assert exchange.open().news == [LoginAccepted("DEMO", 1)]
 
 
-def test_a_log_in_that_the_engine_does_not_admit_is_refused() -> None:
+def test_a_log_in_that_the_primary_does_not_admit_is_refused() -> None:
     exchange = Exchange()
     node = exchange.gateways[0]
     node.clients = {"ALICE": CLIENTS["ALICE"].model_copy(update={"number": 0})}
@@ -214,23 +214,10 @@ def test_a_log_in_that_the_machine_rejects_is_refused_and_ends_no_other_session(
     assert letters(line.news) == "JA"  # the reject is in the client's stream, as any other
 
 
-def test_a_log_in_that_was_sent_when_the_engine_was_lost_is_refused_and_not_sent_again() -> None:
+def test_a_log_in_waits_for_the_primary_and_is_let_in_when_it_comes_back() -> None:
     exchange = Exchange()
     node = exchange.gateways[0]
-    node.reads_feed = False
-    exchange.decides = False
-    line = exchange.open()
-    node.lose_engine()
-    assert line.news == refused(ClosingReason.LOG_IN_LOST)
-    last = exchange.primary.last_sequence
-    node.connect()
-    assert exchange.primary.last_sequence == last
-
-
-def test_a_log_in_waits_for_the_engine_and_is_let_in_when_it_comes_back() -> None:
-    exchange = Exchange()
-    node = exchange.gateways[0]
-    node.lose_engine()
+    node.lose_primary()
     line = exchange.open()
     assert line.news == []
     exchange.wait(2)
@@ -241,7 +228,7 @@ def test_a_log_in_waits_for_the_engine_and_is_let_in_when_it_comes_back() -> Non
 def test_a_log_in_that_nobody_waits_for_any_more_is_not_sent_late() -> None:
     exchange = Exchange()
     node = exchange.gateways[0]
-    node.lose_engine()
+    node.lose_primary()
     line, gone = exchange.open("ALICE"), exchange.open("BOB")
     gone.hang_up()
     exchange.wait(11)

@@ -1,4 +1,4 @@
-"""The gateway's process on real sockets, between a real engine and clients."""
+"""The gateway's process on real sockets, between a primary and clients."""
 
 import asyncio
 import ssl
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
+from feed.digest import ListDigest
 from feed.messages import Side
 from feed.multicast import open_unicast
 from gateway import process
@@ -36,7 +37,7 @@ from tests.gateway.exchange import SECRETS, enter, letters
 from tests.gateway.processes import Shard, Wire, run, shard
 
 
-def test_an_order_goes_through_engine_and_feed_and_comes_back_numbered(tmp_path: Path) -> None:
+def test_an_order_goes_through_primary_and_feed_and_comes_back_numbered(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
             shard(tmp_path) as made,
@@ -53,7 +54,10 @@ def test_an_order_goes_through_engine_and_feed_and_comes_back_numbered(tmp_path:
         assert gateway.summary["role"] == "gateway"
         assert gateway.summary["commands"] == 2
         assert gateway.summary["closed"] == {"logged_out": 1}
-        assert gateway.summary["sequence"] == made.engine.primary.last_sequence
+        assert gateway.summary["sequence"] == made.live.last_sequence
+        assert gateway.summary["list_digest"] == ListDigest(made.live.reign.frames).hex()
+        assert (gateway.summary["epoch"], gateway.summary["primary"]) == (1, "e2")
+        assert gateway.summary["zookeeper"] == "connected"
 
     run(scenario)
 
@@ -183,7 +187,7 @@ def test_a_secret_that_nobody_waits_for_any_more_is_not_hashed(
     run(scenario)
 
 
-def test_the_engine_is_connected_again_and_what_was_under_way_takes_effect_once(
+def test_the_primary_is_connected_again_and_what_was_under_way_takes_effect_once(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
@@ -193,27 +197,27 @@ def test_the_engine_is_connected_again_and_what_was_under_way_takes_effect_once(
                 await wire.take(1)
                 for first in range(1, 1001, 100):
                     wire.send(*(enter(number) for number in range(first, first + 100)))
-                    for connection in tuple(made.engine.connections):
-                        connection.close()
+                    for connection in tuple(made.live.connections):
+                        connection.transport.abort()
                     await wire.take(50)
                 await wire.take(500)
-            assert len(made.engine.market.orders) == 1000
+            assert len(made.live.market.orders) == 1000
         assert gateway.summary["uplink"]["connections"] > 1
         assert gateway.summary["uplink"]["pending"] == 0
 
     run(scenario)
 
 
-def test_a_gateway_starts_without_an_engine_and_finds_it_later(tmp_path: Path) -> None:
+def test_a_gateway_starts_without_a_primary_and_finds_it_later(tmp_path: Path) -> None:
     async def scenario() -> None:
         made = Shard(tmp_path)
         async with made.gateway() as gateway, Wire.open(gateway.address) as wire:
             wire.log_in()
-            await made.engine.start()
+            await made.start()
             assert await wire.take(1) == [LoginAccepted("DEMO", 1)]
             gateway.stop.set()
             await wire.until_closed()
-        await made.engine.stop()
+        await made.stop()
 
     run(scenario)
 
@@ -237,13 +241,13 @@ def test_a_gateway_that_stops_says_goodbye_and_cancels_where_it_is_asked_to(
             farewell = [Debug(ClosingReason.GATEWAY_STOPS.text), EndOfSession()]
             assert await alice.until_closed() == farewell
             assert await bob.until_closed() == farewell
-        assert len(made.engine.market.orders) == 1  # BOB's is gone
+        assert len(made.live.market.orders) == 1  # BOB's is gone
         assert gateway.summary["closed"] == {"gateway_stops": 2}
 
     run(scenario)
 
 
-def test_a_gateway_that_stops_waits_for_the_engine_to_decide(tmp_path: Path) -> None:
+def test_a_gateway_that_stops_waits_for_the_primary_to_decide(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with shard(tmp_path) as made:
             async with made.gateway() as gateway:
@@ -251,16 +255,14 @@ def test_a_gateway_that_stops_waits_for_the_engine_to_decide(tmp_path: Path) -> 
                     bob.log_in("BOB")
                     bob.send(enter(1))
                     await bob.take(2)
-                    (connection,) = made.engine.connections
-                    transport = connection._transport
-                    assert transport is not None
-                    transport.pause_reading()
+                    (connection,) = made.live.connections
+                    connection.transport.pause_reading()
                     gateway.stop.set()
                     await bob.until_closed()
                 await asyncio.wait({gateway.task}, timeout=0.2)
                 assert not gateway.task.done()
-                transport.resume_reading()
-            assert made.engine.market.orders == {}
+                connection.transport.resume_reading()
+            assert made.live.market.orders == {}
 
     run(scenario)
 
@@ -270,7 +272,7 @@ def test_a_gateway_that_lags_behind_the_feed_lets_nobody_in(tmp_path: Path) -> N
         with closing(open_unicast(LOOPBACK)) as silent:
             made = Shard(tmp_path)
             async with made.gateway(retransmitters=[address_of(silent)]) as gateway:
-                made.engine._sender.send([packet([], 20_001, committed=20_000)])
+                made.live.sender.send([packet([], 20_001, committed=20_000)])
                 await arriving(silent)  # its NAK, so it has heard of the frames
                 async with Wire.open(gateway.address) as wire:
                     wire.log_in()
@@ -278,6 +280,6 @@ def test_a_gateway_that_lags_behind_the_feed_lets_nobody_in(tmp_path: Path) -> N
                         Debug(ClosingReason.CATCHING_UP.text),
                         LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
                     ]
-            await made.engine.stop()
+            await made.stop()
 
     run(scenario)

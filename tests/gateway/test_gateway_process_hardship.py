@@ -1,10 +1,9 @@
-"""The gateway's process when its engine, its clients, the network or its files are not well."""
+"""The gateway's process when its clients, the network or its files are not well."""
 
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from feed.multicast import FeedSender
-from feed.settings import Address
 from gateway import process
 from gateway.clients import ClientsError
 from gateway.closing import ClosingReason
@@ -20,84 +18,18 @@ from gateway.process import FeedLostError, GatewayProcess
 from gateway.settings import GatewaySettings
 from gateway.soup import (
     Debug,
-    LoginRejected,
-    LoginRejectReason,
     LoginRequest,
     SequencedData,
 )
 from tests.feed.lists import packet
 from tests.feed.sockets import (
     LOOPBACK,
-    PATIENCE_SECONDS,
+    address_of,
     multicast_settings,
 )
 from tests.gateway.exchange import enter, letters
-from tests.gateway.processes import Running, Shard, Wire, run, shard
-
-
-class SilentEngine:
-    """Takes connections, and decides nothing."""
-
-    def __init__(self) -> None:
-        self._connections: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-        self._accepted: list[asyncio.StreamWriter] = []
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Address]:
-        server = await asyncio.start_server(
-            lambda reader, writer: self._connections.put_nowait(writer), *LOOPBACK
-        )
-        async with server:
-            yield Address(*server.sockets[0].getsockname())
-            for writer in self._accepted:
-                writer.transport.abort()
-
-    async def connected(self) -> None:
-        """Waits for the next connection."""
-        self._accepted.append(await self._connections.get())
-
-
-def test_an_engine_that_decides_nothing_is_connected_anew(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        engine, made = SilentEngine(), Shard(tmp_path)
-        async with (
-            engine.listening() as commands,
-            made.gateway(commands=commands, uplink={"decision_timeout_ns": 1}) as gateway,
-            Wire.open(gateway.address) as wire,
-        ):
-            await engine.connected()
-            wire.log_in()
-            assert await wire.until_closed() == [
-                Debug(ClosingReason.LOG_IN_LOST.text),
-                LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
-            ]
-            await engine.connected()
-        await made.engine.stop()
-
-    run(scenario)
-
-
-def test_an_engine_of_an_older_epoch_is_connected_anew(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        engine, made = SilentEngine(), Shard(tmp_path)
-        async with engine.listening() as commands, made.gateway(commands=commands) as gateway:
-            await engine.connected()
-            made.engine._sender.send([packet([], 1, epoch=1)])
-            while gateway.gateway._subscriber.epoch != 1:
-                await asyncio.sleep(0)
-            await asyncio.wait_for(_flushes(gateway, 2), PATIENCE_SECONDS)
-            made.engine._sender.send([packet([], 1, epoch=2)])
-            await engine.connected()
-        await made.engine.stop()
-
-    run(scenario)
-
-
-async def _flushes(gateway: Running, count: int) -> None:
-    """Waits until the gateway has gone round so many times."""
-    for _ in range(count):
-        gateway.gateway._flushed.clear()
-        await gateway.gateway._flushed.wait()
+from tests.gateway.processes import Wire, run, shard
+from zk.settings import ZooKeeperSettings
 
 
 def test_a_client_that_does_not_read_is_disconnected_and_the_others_are_served(
@@ -184,13 +116,13 @@ def test_hostile_bytes_crash_nothing_move_nothing_and_are_counted(tmp_path: Path
         ):
             honest.log_in()
             await honest.take(1)
-            last = made.engine.primary.last_sequence
+            last = made.live.last_sequence
             for _ in range(100):
                 async with Wire.open(gateway.address) as wire:
                     wire.send(chance.randbytes(chance.randrange(1, 3000)))
                     if chance.random() < 0.5:
                         wire.send(LoginRequest("ALICE", "guess", "", 1).encode())
-            assert made.engine.primary.last_sequence == last
+            assert made.live.last_sequence == last
             honest.send(enter(1))
             assert letters(await honest.take(1)) == "A"
         assert sum(gateway.summary["closed"].values()) == gateway.summary["connections"] == 101
@@ -205,7 +137,7 @@ def test_a_gateway_that_loses_the_feed_says_so_and_ends(tmp_path: Path) -> None:
                 {"listen": str(LOOPBACK), "clients": made.clients}
             )
             feed = multicast_settings()  # where nothing comes but what this test sends
-            gateway = GatewayProcess("DEMO", feed, settings, made.settings.commands, [])
+            gateway = GatewayProcess("DEMO", feed, settings, made, [])
             ready = asyncio.Event()
             task = asyncio.create_task(gateway.run(asyncio.Event(), ready.set))
             await ready.wait()
@@ -220,9 +152,11 @@ def test_a_gateway_that_loses_the_feed_says_so_and_ends(tmp_path: Path) -> None:
     run(scenario)
 
 
-def test_run_returns_the_summary_by_its_name(tmp_path: Path) -> None:
+def test_a_gateway_runs_without_zookeeper_and_says_so_in_its_summary(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with shard(tmp_path) as made:
+            with closing(socket.create_server(LOOPBACK)) as taken:
+                nobody = address_of(taken)
             settings = GatewaySettings.model_validate(
                 {"listen": str(LOOPBACK), "clients": made.clients}
             )
@@ -231,13 +165,14 @@ def test_run_returns_the_summary_by_its_name(tmp_path: Path) -> None:
                 "g1",
                 "DEMO",
                 made.feed,
+                ZooKeeperSettings(hosts=str(nobody)),
                 settings,
-                made.settings.commands,
-                [made.settings.repair],
+                [made.live.repair],
                 stop,
                 stop.set,
             )
         assert (summary["role"], summary["name"], summary["connections"]) == ("gateway", "g1", 0)
+        assert (summary["zookeeper"], summary["primary"]) == ("suspended", None)
 
     run(scenario)
 

@@ -71,6 +71,23 @@ def test_a_client_that_was_never_there_gives_up_soon_and_another_one_later() -> 
     assert 0.9 * POLICY.give_up_after_ns < once_there <= POLICY.give_up_after_ns
 
 
+def test_a_client_whose_first_log_in_is_put_off_is_as_patient_as_one_that_was_there() -> None:
+    reconnect = plan(FIRST)
+    reconnect.put_off()
+    waited_ns = sum(attempt.wait_ns for attempt in attempts(reconnect))
+    assert 0.9 * POLICY.give_up_after_ns < waited_ns <= POLICY.give_up_after_ns
+
+
+def test_a_client_whose_gateways_die_one_after_the_other_does_not_give_up_or_wait() -> None:
+    reconnect = plan(FIRST, SECOND)
+    now_ns = 0
+    for _ in range(200):
+        assert reconnect.attempt(now_ns) in [Attempt(FIRST, 0), Attempt(SECOND, 0)]
+        reconnect.logged_in(now_ns)
+        now_ns += POLICY.stable_after_ns
+        reconnect.lost(now_ns)
+
+
 def test_after_a_session_that_lasted_the_next_address_is_tried_at_once() -> None:
     reconnect = plan(FIRST, SECOND)
     assert reconnect.attempt(0) == Attempt(FIRST, 0)

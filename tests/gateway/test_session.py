@@ -56,7 +56,7 @@ class Line:
     def open(self, sequence: int = 1, now_ns: int = 0) -> list[ServerPacket]:
         self.send(LoginRequest("ALICE", "alice-pass", "DEMO", sequence).encode(), now_ns=now_ns)
         assert self.session.take_log_in_request() is not None
-        self.session.accept(ALICE, 77, self.stream, self.rate, now_ns)
+        self.session.accept(ALICE, self.stream, self.rate, now_ns)
         return self.received(now_ns)
 
     def received(self, now_ns: int = 0) -> list[ServerPacket]:
@@ -173,7 +173,7 @@ def test_what_is_sent_behind_the_log_in_waits_until_that_is_answered() -> None:
     line = Line()
     assert line.send(REQUEST.encode(), enter(1), enter(2)[:20]) == []
     assert line.send(enter(2)[20:], enter(3)) == []
-    line.session.accept(ALICE, 77, line.stream, line.rate, 0)
+    line.session.accept(ALICE, line.stream, line.rate, 0)
     assert numbers(line.session.take_commands(ROOM, 0)) == [1, 2, 3]
 
 

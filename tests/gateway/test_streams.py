@@ -14,6 +14,7 @@ from feed.messages import (
     Message,
     Rejected,
     Side,
+    holder_field,
 )
 from feed.subscriber import Group
 from gateway.ouch import OutboundType
@@ -38,7 +39,7 @@ def letters(streams: Streams, client: int) -> str:
 def day() -> list[Group]:
     """A little of everything."""
     groups: Sequence[Sequence[Message]] = (
-        [Epoch(1)],
+        [Epoch(1, holder_field("e1"))],
         [log_in(ALICE, 11)],
         [order(ALICE, 1)],
         [order(BOB, 1, Side.SELL), trade((3, ALICE, 1), (4, BOB, 1))],

@@ -417,7 +417,7 @@ def test_a_mass_cancel_by_the_gateway_tells_of_the_cancels_alone() -> None:
 @pytest.mark.parametrize(
     "group",
     [
-        (messages.Epoch(1),),
+        (messages.Epoch(1, messages.holder_field("e1")),),
         (messages.DefineInstrument(AAPL, 100, 1, messages.ShortSale.ALLOWED),),
         (messages.LogIn(ALICE, 1, SelfTradePrevention.OFF),),
         (messages.SetTradingState(AAPL, messages.TradingState.HALTED),),

@@ -46,8 +46,8 @@ def assert_sound(result: dict[str, Any]) -> None:
     assert result["live_orders"] > 0
     assert result["frames_lost"] == 0
     assert result["books_equal"] is True
-    assert result["gaps_filled"] == result["gaps_detected"]
-    assert result["receivers"].keys() == {"subscriber", "g1", "r1", "r2"}
+    assert result["digests_equal"] is True
+    assert result["receivers"].keys() == {"subscriber", "g1", "g2", "r1", "r2"}
 
 
 def assert_nothing_left(folder: Path) -> None:
@@ -60,6 +60,18 @@ def test_clean_run_has_equal_books_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert_sound(result)
     assert result["seconds"] == pytest.approx(2, abs=1)
     assert result["faults"] is None
+    assert result["gaps_filled"] == result["gaps_detected"]
+    assert_nothing_left(tmp_path)
+
+
+def test_killed_primary_is_succeeded_while_the_clients_trade_on(tmp_path: Path) -> None:
+    result = run_headless("--seconds", "4", "--rate", "300", "--kill-primary-after", "1.5")
+    assert_sound(result)
+    takeover = result["takeovers"][-1]
+    (killed,) = [each for each in result["takeovers"] if each["killed"] is not None]
+    assert killed["primary"] != killed["killed"]
+    assert 0 < killed["takeover_ms"] < 30_000
+    assert (result["primary"], result["epoch"]) == (takeover["primary"], takeover["epoch"])
     assert_nothing_left(tmp_path)
 
 
@@ -80,13 +92,17 @@ def test_live_view_shows_the_market_and_ctrl_c_gives_the_terminal_back(tmp_path:
     with Terminal(["demo", "--rate", "300"], columns=100, lines=30) as terminal:
         terminal.until("trading")
         terminal.until("\N{BLACK UP-POINTING TRIANGLE}")  # a trade on the tape
-        for text in ("LOCKSTEP DEMO", "AAPL", "spread", "gaps filled", "commands"):
+        for text in ("LOCKSTEP DEMO", "AAPL", "spread", "gaps filled", "commands", "holders"):
+            terminal.until(text)
+        terminal.press("k")
+        for text in ("was killed", "down", "took over in epoch", "is back"):
             terminal.until(text)
         terminal.press("\x03")
         assert terminal.until_end() == ExitStatus.OK
         assert terminal.modes() == terminal.modes_before
         _, after = terminal.output.split(b"\x1b[?1049l")
-        assert b"The subscriber's books equal the engine's" in after
+        assert b"The subscriber's books equal the primary's" in after
+        assert b"was killed; e" in after
     assert_nothing_left(tmp_path)
 
 
@@ -100,7 +116,7 @@ def test_processes_end_when_the_demo_is_killed(tmp_path: Path) -> None:
         assert demo.stderr is not None
         assert any('"trading"' in line for line in demo.stderr)
         children = processes_with(str(tmp_path))
-        assert len(children) == 5
+        assert len(children) == 3 + 2 + 2 + 1
         demo.send_signal(signal.SIGKILL)
     for process_id in children:
         until_gone(process_id)

@@ -9,16 +9,16 @@ from typing import Any
 
 from engine.settings import InstrumentSettings
 from feed.codec import PacketHeader, encode_frame, encode_packet
-from feed.datagrams import Repair, encode_repair
-from feed.messages import Epoch, Side
+from feed.datagrams import HolderWord, Repair, encode_holder_word, encode_repair
+from feed.messages import Epoch, Side, holder_field
 from feed.multicast import FeedSender
-from feed.schema import RepairKind
-from feed.settings import Address
+from feed.schema import HolderKind, RepairKind
+from feed.settings import Address, FailoverSettings
 from gateway.client import Client
 from gateway.events import Accepted
 from tools.observer import Observer
 from tools.processes import ClientSpec, Exchange
-from tools.settling import settle
+from tools.settling import digests_equal, settle
 
 DATAGRAMS = 300
 CONNECTIONS = 40
@@ -26,9 +26,12 @@ PRICE = 100_000
 
 
 def hostile_datagrams(shard: int, chance: random.Random) -> Iterator[bytes]:
-    """Noise, and packets and NAKs that are damaged in every place, foreign, or of no sense."""
-    frame = encode_frame(Epoch(7), 1, 0, end=True)
+    """Noise, and packets, NAKs and acknowledgements that are damaged in every place, foreign, or of
+    no sense."""
+    frame = encode_frame(Epoch(7, holder_field("e9")), 1, 0, end=True)
+    acknowledgement = HolderWord(HolderKind.ACK, shard, 7, holder_field("e1"), 1, 7, 1, 1)
     whole = [
+        encode_holder_word(acknowledgement),
         encode_packet(PacketHeader(0, shard, 1, 1, 1), [frame]),
         encode_repair(Repair(RepairKind.NAK, shard, 1, 1, 5)),
     ]
@@ -48,12 +51,12 @@ def hostile_datagrams(shard: int, chance: random.Random) -> Iterator[bytes]:
 async def connect_and_send(address: Address, data: bytes) -> None:
     """Send bytes to a TCP port, and read until it has had enough of us."""
     reader, writer = await asyncio.open_connection(*address)
-    with suppress(ConnectionError):
+    with suppress(OSError):  # a backup takes no commands, and has closed it by now
         writer.write(data)
         writer.write_eof()
         await reader.read()
     writer.close()
-    with suppress(ConnectionError):
+    with suppress(OSError):
         await writer.wait_closed()
 
 
@@ -62,15 +65,16 @@ async def attack(exchange: Exchange) -> None:
     chance = random.Random(20)
     configuration = exchange.configuration
     group = FeedSender(configuration.feed)
-    repair_ports = [configuration.engine.repair]
-    repair_ports += [each.repair for each in configuration.retransmitters.values()]
+    holders = configuration.shard_settings().holders.values()
+    ports = [port for each in holders for port in (each.repair, each.replication)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for data in hostile_datagrams(configuration.feed.shard, chance):
             group.send([data])
-            for port in repair_ports:
+            for port in ports:
                 sender.sendto(data, port)
     group.close()
-    for port in (configuration.gateways["g1"].listen, configuration.engine.commands):
+    replicas = configuration.replicas.values()
+    for port in (configuration.gateways["g1"].listen, *(each.commands for each in replicas)):
         for _ in range(CONNECTIONS):
             await connect_and_send(port, chance.randbytes(chance.randrange(1, 300)))
 
@@ -92,6 +96,9 @@ async def attacked_exchange() -> tuple[dict[str, Any], dict[str, dict[str, Any]]
     async with Exchange(
         clients={"ALICE": ClientSpec(secret="wonderland")},
         symbols=[InstrumentSettings(symbol="ACME")],
+        replicas=2,
+        retransmitters=1,
+        failover=FailoverSettings(suspicion_time_ms=10_000),  # nobody takes over in the tumult
     ) as exchange:
         observer = Observer(exchange.configuration, receive=exchange.receive)
         observer.start()
@@ -111,7 +118,9 @@ async def attacked_exchange() -> tuple[dict[str, Any], dict[str, dict[str, Any]]
             assert settled.frames_lost == 0
         finally:
             observer.close()
-        return await exchange.status(), await exchange.stop()
+        status, summaries = await exchange.status(), await exchange.stop()
+        assert digests_equal(settled, summaries)
+        return status, summaries
 
 
 def test_hostile_bytes_at_every_port_crash_nothing_move_nothing_and_are_counted() -> None:
@@ -125,12 +134,14 @@ def test_hostile_bytes_at_every_port_crash_nothing_move_nothing_and_are_counted(
     assert summaries["g1"]["commands"] == 40
     assert sum(summaries["g1"]["closed"].values()) == CONNECTIONS + 1
     assert summaries["g1"]["closed"]["bad_packet"] > 0
-    receivers = [summaries["g1"]["feed"], summaries["r1"]["received"], summaries["r2"]["received"]]
-    for received in receivers:
+    (backup,) = {"e1", "e2"} - {status["name"]}
+    holders = [summaries["r1"], summaries[backup]]
+    for received in [summaries["g1"]["feed"], *(each["received"] for each in holders)]:
         # None of the datagrams was whole and for this shard, but two were whole.
         assert received["foreign"] + received["corrupt"] == DATAGRAMS
         assert received["other_shard"] == 2
         assert received["after_failure"] == received["stale_epoch"] == 0
-    for name in ("r1", "r2"):
-        assert summaries[name]["repairs"]["naks_corrupt"] >= DATAGRAMS
-        assert summaries[name]["failure"] is None
+    for holder in holders:
+        assert holder["repairs"]["naks_corrupt"] >= DATAGRAMS
+        assert holder["failure"] is None
+    assert summaries["r1"]["replication_port"]["foreign"] >= DATAGRAMS

@@ -36,7 +36,11 @@ class NaiveMarket(NaiveState):
 
     def admits(self, login: int, command: Command) -> bool:
         """Whether a command that was sent under `login` gets a place in the list."""
-        if isinstance(command, Epoch | DefineInstrument | SetTradingState):
+        if isinstance(command, DefineInstrument):
+            known = self.instruments.get(command.symbol)
+            terms = known and (known.tick_size, known.lot_size, known.short_sale)
+            return terms != command[1:]
+        if isinstance(command, Epoch | SetTradingState):
             return True
         client = self.clients.get(command.client)
         if isinstance(command, LogIn):

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from random import Random
 from typing import Any
@@ -19,7 +19,13 @@ from feed.listener import Listener
 from feed.multicast import FeedSender, open_unicast
 from feed.repair import RepairLimits, RepairResponder
 from feed.repair_port import RepairPort
-from feed.settings import Address, FeedSettings
+from feed.settings import (
+    Address,
+    FailoverSettings,
+    FeedSettings,
+    HolderSettings,
+    ShardSettings,
+)
 from feed.subscriber import Group, Subscriber
 from retransmitter import process
 from retransmitter.retransmitter import Retransmitter
@@ -34,6 +40,7 @@ from tests.feed.sockets import (
     multicast_settings,
     unicast_settings,
 )
+from zk.settings import ZooKeeperSettings
 
 BAD_NETWORK = FaultShares.parse("drop=5,duplicate=5,reorder=10,corrupt=1")
 
@@ -81,6 +88,32 @@ class Running:
         self.summary: dict[str, Any] = {}
 
 
+def start(
+    feed: FeedSettings,
+    settings: RetransmitterSettings,
+    peers: list[Address],
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    faults: Faults | None = None,
+) -> Coroutine[Any, Any, dict[str, object]]:
+    """A retransmitter's process. The last of its peers is the replica of the shard, the others are
+    retransmitters; there is no ZooKeeper, so that it never learns whether it has a vote."""
+    unused = free_addresses(len(peers) + 1)
+    holders = [
+        HolderSettings(repair=peer, replication=address)
+        for peer, address in zip(peers, unused, strict=False)
+    ]
+    others = {f"r{i + 2}": holder for i, holder in enumerate(holders[:-1])}
+    shard = ShardSettings(
+        feed,
+        FailoverSettings(),
+        replicas={"e1": holders[-1]} if holders else {},
+        retransmitters={"r1": settings, **others},
+    )
+    zookeeper = ZooKeeperSettings(hosts=str(unused[-1]))
+    return process.run("r1", "DEMO", shard, zookeeper, settings, stop, ready, faults)
+
+
 @asynccontextmanager
 async def running(
     feed: FeedSettings,
@@ -94,10 +127,8 @@ async def running(
     repair = free_addresses(1)[0] if repair is None else repair
     made = Running(repair)
     ready = asyncio.Event()
-    settings = RetransmitterSettings(repair=repair, receive=receive)
-    task = asyncio.create_task(
-        process.run("r1", feed, settings, peers, made.stop, ready.set, faults)
-    )
+    settings = RetransmitterSettings(repair=repair, replication=LOOPBACK, receive=receive)
+    task = asyncio.create_task(start(feed, settings, peers, made.stop, ready.set, faults))
     is_ready = asyncio.create_task(ready.wait())
     try:
         await asyncio.wait({task, is_ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -209,7 +240,7 @@ def test_a_retransmitter_that_starts_late_fetches_the_day_from_its_peers() -> No
     run(scenario)
 
 
-def test_what_its_peer_lacks_it_gets_from_the_engine() -> None:
+def test_what_its_peer_lacks_it_gets_from_a_replica() -> None:
     frames = frames_up_to(10)
 
     async def scenario() -> None:
@@ -324,11 +355,9 @@ def test_an_address_that_is_taken_is_named_and_nothing_stays_open() -> None:
     async def scenario() -> None:
         with closing(open_unicast(LOOPBACK)) as taken:
             address = Address(*taken.getsockname())
-            settings = RetransmitterSettings(repair=address)
+            settings = RetransmitterSettings(repair=address, replication=LOOPBACK)
             with pytest.raises(OSError, match=f"can't listen at {address}"):
-                await process.run(
-                    "r1", multicast_settings(), settings, [], asyncio.Event(), lambda: None
-                )
+                await start(multicast_settings(), settings, [], asyncio.Event(), lambda: None)
 
     run(scenario)
 
@@ -345,37 +374,25 @@ def test_a_broken_invariant_ends_the_process_with_its_error(
         feed = multicast_settings()
         with closing(FeedSender(feed)) as sender:
             never = asyncio.Event()
-            settings = RetransmitterSettings(repair=LOOPBACK)
+            settings = RetransmitterSettings(repair=LOOPBACK, replication=LOOPBACK)
             with pytest.raises(AssertionError, match="do not follow"):
-                await process.run(
-                    *("r1", feed, settings, [], never, lambda: sender.send([b"anything"]))
-                )
-
-    run(scenario)
-
-
-def test_a_peer_that_is_named_twice_is_asked_as_one() -> None:
-    frames = frames_up_to(4)
-
-    async def scenario() -> None:
-        feed = multicast_settings()
-        with closing(Primary(feed, frames)) as primary:
-            primary.start()
-            async with running(feed, [primary.address, primary.address]) as made:
-                primary.announce(4)
-                await ask(made.repair, 1, 4)
+                await start(feed, settings, [], never, lambda: sender.send([b"anything"]))
 
     run(scenario)
 
 
 def test_settings_limit_what_is_sent_and_refuse_what_makes_no_sense() -> None:
-    settings = RetransmitterSettings(repair=LOOPBACK)
+    settings = RetransmitterSettings(repair=LOOPBACK, replication=LOOPBACK)
     assert settings.limits() == RepairLimits()
     assert settings.cache_bytes == 256 << 20
     slow = RetransmitterSettings(
-        repair=LOOPBACK, bytes_per_second=1000, requester_bytes_per_second=500
+        repair=LOOPBACK,
+        replication=LOOPBACK,
+        bytes_per_second=1000,
+        requester_bytes_per_second=500,
     )
     assert slow.limits() == RepairLimits(bytes_per_second=1000, requester_bytes_per_second=500)
+    right = {"repair": "127.0.0.1:1", "replication": "127.0.0.1:2"}
     for wrong in ({"cache_bytes": 1000}, {"bytes_per_second": 0}, {"repair": "here"}, {"port": 1}):
         with pytest.raises(ValidationError):
-            RetransmitterSettings.model_validate({"repair": "127.0.0.1:1", **wrong})
+            RetransmitterSettings.model_validate({**right, **wrong})

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import time
 from pathlib import Path
 
 END_WITHIN_MS = 20_000
@@ -18,6 +19,15 @@ def until_gone(process_id: int) -> None:
             assert poll.poll(END_WITHIN_MS), f"process {process_id} still runs"
         finally:
             os.close(descriptor)
+
+
+def until_state(process_id: int, letter: str) -> None:
+    """Wait until the operating system says that a process is so: S asleep, T stopped, and so on."""
+    deadline = time.monotonic() + END_WITHIN_MS / 1000
+    status = Path(f"/proc/{process_id}/status")
+    while f"State:\t{letter}" not in status.read_text():
+        assert time.monotonic() < deadline, f"process {process_id} is not {letter}"
+        time.sleep(0.01)
 
 
 def processes_with(word: str) -> list[int]:

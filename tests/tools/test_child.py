@@ -10,29 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from engine.settings import EngineSettings, InstrumentSettings
-from feed.settings import FeedSettings
-from tests.tools.other_processes import until_gone
+from tests.tools.other_processes import until_gone, until_state
 from tools import child
 from tools.child import Child, ChildError
-from tools.configuration import Configuration
-from tools.ports import free_addresses, free_group
+from tools.ports import free_addresses
 
 WITHIN_S = 60
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """What starts an engine."""
-    commands, repair, control, port = free_addresses(4)
-    path = tmp_path / "exchange.toml"
-    Configuration(
-        exchange="TEST",
-        feed=FeedSettings(group=free_group(), port=port.port),
-        engine=EngineSettings(commands=commands, repair=repair, control=control),
-        instruments=(InstrumentSettings(symbol="AAPL"),),
-    ).save(path)
-    return ["engine", "-c", str(path)]
+def arguments() -> list[str]:
+    """What starts a ZooKeeper server: the one process that needs no other."""
+    return ["zookeeper", "--listen", str(free_addresses(1)[0])]
 
 
 def run(situation: Callable[[], Awaitable[None]]) -> None:
@@ -47,24 +36,24 @@ def test_child_says_ready_and_its_summary_when_stopped(
     arguments: list[str], tmp_path: Path
 ) -> None:
     async def situation() -> None:
-        engine = await Child.start("engine", arguments, tmp_path)
-        await engine.until_ready()
-        summary = await engine.stop()
-        assert (summary["role"], summary["commands"]) == ("engine", 2)
-        assert await engine.stop() == summary
-        until_gone(engine.process_id)
-        assert "engine ready" in engine.last_log_lines()
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        summary = await server.stop()
+        assert summary == {"role": "zookeeper", "listen": arguments[-1]}
+        assert await server.stop() == summary
+        until_gone(server.process_id)
+        assert "the embedded ZooKeeper serves" in server.last_log_lines()
 
     run(situation)
 
 
 def test_child_that_can_not_start_is_shown_with_the_end_of_its_log(tmp_path: Path) -> None:
     async def situation() -> None:
-        engine = await Child.start("engine", ["engine", "-c", "/nowhere.toml"], tmp_path)
+        server = await Child.start("e1", ["replica", "-n", "e1", "-c", "/nowhere.toml"], tmp_path)
         with pytest.raises(ChildError) as raised:
-            await engine.until_ready()
+            await server.until_ready()
         assert str(raised.value) == (
-            "the process engine ended with status 2 before it was ready. The end of its log:\n"
+            "the process e1 ended with status 2 before it was ready. The end of its log:\n"
             "lockstep: /nowhere.toml: No such file or directory; give an existing file\n"
         )
 
@@ -77,26 +66,26 @@ def test_child_that_is_not_ready_in_time_is_given_up(
     monkeypatch.setattr(child, "READY_WITHIN_S", 0.01)
 
     async def situation() -> None:
-        engine = await Child.start("engine", arguments, tmp_path)
+        server = await Child.start("server", arguments, tmp_path)
         with pytest.raises(ChildError, match=r"was not ready within 0 s.*\n\(nothing\)"):
-            await engine.until_ready()
+            await server.until_ready()
         with pytest.raises(ChildError, match="ended with status -15"):
-            await engine.stop()
-        until_gone(engine.process_id)
+            await server.stop()
+        until_gone(server.process_id)
 
     run(situation)
 
 
 def test_child_that_dies_is_noticed(arguments: list[str], tmp_path: Path) -> None:
     async def situation() -> None:
-        engine = await Child.start("engine", arguments, tmp_path)
-        await engine.until_ready()
-        watching = asyncio.ensure_future(engine.watch())
-        os.kill(engine.process_id, signal.SIGKILL)
-        with pytest.raises(ChildError, match="engine ended by itself with status -9"):
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        watching = asyncio.ensure_future(server.watch())
+        os.kill(server.process_id, signal.SIGKILL)
+        with pytest.raises(ChildError, match="server ended by itself with status -9"):
             await watching
-        with pytest.raises(ChildError, match="engine ended with status -9"):
-            await engine.stop()
+        with pytest.raises(ChildError, match="server ended with status -9"):
+            await server.stop()
 
     run(situation)
 
@@ -107,12 +96,65 @@ def test_child_that_does_not_stop_in_time_is_killed(
     monkeypatch.setattr(child, "STOP_WITHIN_S", 0.2)
 
     async def situation() -> None:
-        engine = await Child.start("engine", arguments, tmp_path)
-        await engine.until_ready()
-        os.kill(engine.process_id, signal.SIGSTOP)
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        os.kill(server.process_id, signal.SIGSTOP)
         with pytest.raises(ChildError, match="did not stop within 0 s and was killed"):
-            await engine.stop()
-        until_gone(engine.process_id)
+            await server.stop()
+        until_gone(server.process_id)
+
+    run(situation)
+
+
+def test_child_that_is_killed_on_purpose_is_not_complained_of(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    async def situation() -> None:
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        watching = asyncio.ensure_future(server.watch())
+        await server.kill()
+        until_gone(server.process_id)
+        await watching
+
+    run(situation)
+
+
+def test_paused_child_does_nothing_until_it_goes_on_and_can_be_stopped(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    async def situation() -> None:
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        server.pause()
+        until_state(server.process_id, "T")
+        server.unpause()
+        until_state(server.process_id, "S")
+        server.pause()
+        assert (await server.stop())["role"] == "zookeeper"
+
+    run(situation)
+
+
+def test_log_of_an_earlier_life_stays(arguments: list[str], tmp_path: Path) -> None:
+    async def situation() -> None:
+        for _ in range(2):
+            server = await Child.start("server", arguments, tmp_path)
+            await server.until_ready()
+            await server.stop()
+        assert server.log_path.read_text().count("the embedded ZooKeeper serves") == 2
+
+    run(situation)
+
+
+def test_prefix_becomes_the_command_that_follows_it(arguments: list[str], tmp_path: Path) -> None:
+    async def situation() -> None:
+        server = await Child.start("server", arguments, tmp_path, ["env", "PLACE=elsewhere"])
+        await server.until_ready()
+        environment = Path(f"/proc/{server.process_id}/environ").read_bytes()
+        assert b"PLACE=elsewhere" in environment
+        await server.kill()
+        until_gone(server.process_id)
 
     run(situation)
 
@@ -123,10 +165,10 @@ def test_child_ends_when_its_parent_is_killed(arguments: list[str], tmp_path: Pa
         "from pathlib import Path\n"
         "from tools.child import Child\n"
         "async def parent():\n"
-        "    engine = await Child.start('engine', sys.argv[2:], Path(sys.argv[1]))\n"
-        "    await engine.until_ready()\n"
-        "    print(engine.process_id, flush=True)\n"
-        "    await engine.watch()\n"
+        "    server = await Child.start('server', sys.argv[2:], Path(sys.argv[1]))\n"
+        "    await server.until_ready()\n"
+        "    print(server.process_id, flush=True)\n"
+        "    await server.watch()\n"
         "asyncio.run(parent())\n"
     )
     with subprocess.Popen(
@@ -138,4 +180,4 @@ def test_child_ends_when_its_parent_is_killed(arguments: list[str], tmp_path: Pa
         process_id = int(parent.stdout.readline())
         parent.kill()
     until_gone(process_id)
-    assert "the parent is gone" in (tmp_path / "engine.log").read_text()
+    assert "the parent is gone" in (tmp_path / "server.log").read_text()

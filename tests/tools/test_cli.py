@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from tools.cli import _COMMANDS, build_app, main
 from tools.console import ExitStatus
 
-HEAVY = ("pydantic", "construct", "sortedcontainers", "argon2", "engine", "feed", "gateway")
+HEAVY = (
+    *("pydantic", "construct", "sortedcontainers", "argon2", "kazoo"),
+    *("engine", "feed", "gateway", "zk"),
+)
 COMMANDS = [command.name for command in _COMMANDS]
 
 
@@ -69,18 +72,18 @@ def test_paragraphs_of_the_help_flow_and_examples_keep_their_lines() -> None:
     assert "lockstep demo" in lines
     assert "lockstep demo --headless --seconds 10 --json" in lines
     first = lines.index(
-        "Starts an engine, two retransmitters and a gateway as processes of their own,"
+        "Starts three replicas, two retransmitters, two gateways and a ZooKeeper server"
     )
-    assert all(len(line) > 60 for line in lines[first : first + 4])
+    assert all(len(line) > 60 for line in lines[first : first + 3])
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["nonsense"], "nonsense"),
-        (["engine"], "--configuration"),
+        (["replica"], "--configuration"),
         (["halt", "-c", "exchange.toml"], "{symbol}"),
-        (["--log-format", "xml", "engine"], "xml"),
+        (["--log-format", "xml", "replica"], "xml"),
     ],
 )
 def test_wrong_usage_has_status_2_and_names_what_is_wrong(arguments: list[str], text: str) -> None:
@@ -90,7 +93,7 @@ def test_wrong_usage_has_status_2_and_names_what_is_wrong(arguments: list[str], 
 
 
 def test_refusal_is_one_line_without_a_traceback() -> None:
-    done = lockstep("engine", "-c", "/nowhere/exchange.toml")
+    done = lockstep("replica", "-n", "e1", "-c", "/nowhere/exchange.toml")
     assert done.returncode == ExitStatus.USAGE
     assert done.stderr == (
         "lockstep: /nowhere/exchange.toml: No such file or directory; give an existing file\n"

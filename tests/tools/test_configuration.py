@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from feed.settings import Address
+from feed.settings import Address, FailoverSettings
 from tools.configuration import Configuration, ConfigurationError
 
 SMALLEST = """
 exchange = "TEST"
 
-[engine]
+[replicas.e1]
 commands = "127.0.0.1:30100"
 repair = "127.0.0.1:30101"
 control = "127.0.0.1:30102"
+replication = "127.0.0.1:30103"
 
 [[instruments]]
 symbol = "AAPL"
@@ -23,6 +24,7 @@ ONE_OF_EACH = (
     + """
 [retransmitters.r1]
 repair = "127.0.0.1:30200"
+replication = "127.0.0.1:30203"
 
 [gateways.g1]
 listen = "127.0.0.1:30300"
@@ -54,6 +56,9 @@ def test_smallest_file_gets_the_defaults(tmp_path: Path) -> None:
     assert configuration.feed.ttl == 0
     assert [each.symbol for each in configuration.instruments] == ["AAPL"]
     assert configuration.gateways == {}
+    assert configuration.zookeeper.hosts == "127.0.0.1:2181"
+    assert configuration.failover == FailoverSettings()
+    assert not configuration.replicas["e1"].drills
 
 
 def test_relative_paths_start_from_the_files_folder(tmp_path: Path) -> None:
@@ -70,17 +75,25 @@ def test_saved_configuration_loads_as_it_was(tmp_path: Path) -> None:
     assert Configuration.load(copy) == configuration
 
 
-def test_receivers_ask_every_retransmitter_and_each_of_those_the_others(tmp_path: Path) -> None:
-    text = ONE_OF_EACH + '[retransmitters.r2]\nrepair = "127.0.0.1:30201"\n'
+def test_receivers_ask_every_retransmitter_and_no_replica(tmp_path: Path) -> None:
+    text = ONE_OF_EACH + (
+        '[retransmitters.r2]\nrepair = "127.0.0.1:30201"\nreplication = "127.0.0.1:30204"\n'
+    )
     configuration = Configuration.load(write(tmp_path, text))
     first, second = Address("127.0.0.1", 30200), Address("127.0.0.1", 30201)
     assert configuration.repair_addresses() == (first, second)
-    assert configuration.repair_addresses(without="r1") == (second,)
 
 
-def test_without_retransmitters_the_engine_is_asked(tmp_path: Path) -> None:
+def test_without_retransmitters_the_replicas_are_asked(tmp_path: Path) -> None:
     configuration = Configuration.load(write(tmp_path, SMALLEST))
     assert configuration.repair_addresses() == (Address("127.0.0.1", 30101),)
+
+
+def test_replicas_and_retransmitters_are_the_holders_of_the_shard(tmp_path: Path) -> None:
+    configuration = Configuration.load(write(tmp_path, ONE_OF_EACH))
+    shard = configuration.shard_settings()
+    assert list(shard.holders) == ["e1", "r1"]
+    assert (shard.feed, shard.failover) == (configuration.feed, configuration.failover)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -100,12 +113,12 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
         (
             'control = "127.0.0.1:30102"\n',
             "",
-            "engine.control is missing: add it",
+            "replicas.e1.control is missing: add it",
         ),
         (
             'control = "127.0.0.1:30102"',
             'controll = "127.0.0.1:30102"\ncontrol = "127.0.0.1:30102"',
-            "engine.controll is not a key that Lockstep knows; did you mean control?",
+            "replicas.e1.controll is not a key that Lockstep knows; did you mean control?",
         ),
         (
             'listen = "127.0.0.1:30300"',
@@ -139,6 +152,43 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
             "127.0.0.1:30101 stands 2 times among the UDP addresses: change all but one",
         ),
         (
+            'control = "127.0.0.1:30102"',
+            'control = "127.0.0.1:30300"',
+            "127.0.0.1:30300 stands 2 times among the TCP addresses: change all but one",
+        ),
+        (
+            'replication = "127.0.0.1:30203"',
+            'replication = "127.0.0.1:30101"',
+            "127.0.0.1:30101 stands 2 times among the UDP addresses: change all but one",
+        ),
+        (
+            'listen = "127.0.0.1:30300"',
+            'listen = "127.0.0.1:2181"',
+            "127.0.0.1:2181 stands 2 times among the TCP addresses: change all but one",
+        ),
+        (
+            'exchange = "TEST"',
+            'exchange = "TEST"\nzookeeper = { hosts = "10.0.0.1:2181, zoo2" }',
+            "zookeeper.hosts is '10.0.0.1:2181, zoo2'; "
+            'write it as "host:port", with commas between several and no blanks',
+        ),
+        (
+            'exchange = "TEST"',
+            'exchange = "TEST"\nzookeeper = { root = "lockstep" }',
+            'zookeeper.root is \'lockstep\'; write it as "/name" or "/name/name"',
+        ),
+        (
+            'exchange = "TEST"',
+            'exchange = "TEST"\nzookeeper = { session_timeout_ms = 500 }',
+            "zookeeper.session_timeout_ms is 500; it should be greater than or equal to 1000",
+        ),
+        (
+            'exchange = "TEST"',
+            'exchange = "TEST"\nfailover = { suspicion_time_ms = 5 }',
+            "failover: a suspicion_time_ms of 5 makes one lost heartbeat look like a death: "
+            "use at least 2 x 5",
+        ),
+        (
             "[gateways.g1]",
             "[gateways.r1]",
             "r1 stands 2 times among the process names: change all but one",
@@ -163,8 +213,29 @@ def test_error_names_key_and_remedy(tmp_path: Path, old: str, new: str, expected
 def test_every_error_has_a_line(tmp_path: Path) -> None:
     text = ONE_OF_EACH.replace('"127.0.0.1:30102"', '"?"').replace('symbol = "AAPL"', "")
     assert errors(tmp_path, text) == [
-        "engine.control: '?' is not an address; write it as \"host:port\"",
         "instruments.0.symbol is missing: add it",
+        "replicas.e1.control: '?' is not an address; write it as \"host:port\"",
+    ]
+
+
+@pytest.mark.parametrize("section", ["replicas", "retransmitters"])
+@pytest.mark.parametrize("name", ["a-holder-of-17-ch", "e.1", ""])
+def test_holders_name_fits_the_frames_that_it_stands_in(
+    tmp_path: Path, section: str, name: str
+) -> None:
+    old = "[replicas.e1]" if section == "replicas" else "[retransmitters.r1]"
+    (line,) = errors(tmp_path, ONE_OF_EACH.replace(old, f'[{section}."{name}"]'))
+    assert line == (
+        f"{section}.{name}: {name!r} is not a holder's name; "
+        "use 1 to 16 letters, digits, '-' and '_'"
+    )
+
+
+def test_an_exchange_has_a_replica(tmp_path: Path) -> None:
+    without = SMALLEST[: SMALLEST.index("[replicas")] + SMALLEST[SMALLEST.index("[[instruments") :]
+    assert errors(tmp_path, without) == ["replicas is missing: add it"]
+    assert errors(tmp_path, "replicas = {}" + without) == [
+        "replicas is empty: add a section [replicas.e1]"
     ]
 
 
@@ -180,6 +251,7 @@ def test_unicast_needs_each_receiver_in_the_list(tmp_path: Path) -> None:
     )
     (line,) = errors(tmp_path, text + feed)
     assert line.split("; ") == [
+        'replicas.e1.receive is missing: transport "unicast" needs it',
         "retransmitters.r1.receive 127.0.0.1:30401 gets no packets: add it to feed.receivers",
         'gateways.g1.receive is missing: transport "unicast" needs it',
     ]

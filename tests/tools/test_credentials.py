@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.settings import EngineSettings, InstrumentSettings
 from feed.settings import Address
 from gateway.settings import GatewaySettings
+from tests.tools.replica_statuses import configuration_of
 from tools.configuration import Configuration
 from tools.console import UsageError
 from tools.credentials import find_secret, open_client, read_secrets, write_secrets
@@ -68,16 +68,7 @@ def test_without_a_secret_and_anybody_to_ask_it_is_told_what_to_do() -> None:
 
 
 def configuration(**gateways: GatewaySettings) -> Configuration:
-    return Configuration(
-        exchange="TEST",
-        engine=EngineSettings(
-            commands=Address("127.0.0.1", 1),
-            repair=Address("127.0.0.1", 2),
-            control=Address("127.0.0.1", 3),
-        ),
-        instruments=(InstrumentSettings(symbol="AAPL"),),
-        gateways=gateways,
-    )
+    return configuration_of("e1", gateways=gateways)
 
 
 def test_an_exchange_without_a_gateway_can_not_be_logged_in_to() -> None:

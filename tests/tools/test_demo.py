@@ -1,46 +1,53 @@
 """What the demo says of a run: its figures, its words and its exit status."""
 
-import asyncio
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from feed.faults import FaultShares
+from tests.tools.replica_statuses import status
 from tools import demo as demo_module
-from tools import settling
 from tools.cli import build_app
 from tools.console import Summary
-from tools.demo import summarize
-from tools.observer import FeedError, Observer
-from tools.processes import Exchange
-from tools.settling import Settled, settle
+from tools.demo import holder_states
+from tools.outcome import summarize
+from tools.settling import Settled
+from tools.takeovers import Takeover
+from tools.view import HolderState
 
-STATUS = {
-    "sequence": 500,
-    "commands": 300,
-    "frames": 500,
-    "trades": 80,
-    "live_orders": 40,
-    "book_digest": "abc",
-}
+STATUS = status("e1", state="primary", sequence=500, frames=500, commands=300, trades=80)
 PROCESSES: dict[str, Summary] = {
     "load": {"role": "load", "round_trip_us": {"median": 900, "p99": 4000}},
-    "g1": {"role": "gateway", "sequence": 500, "gaps_detected": 3, "gaps_filled": 3},
-    "engine": {"role": "engine", "sequence": 500},
-    "r1": {"role": "retransmitter", "next_sequence": 501, "gaps_detected": 1, "gaps_filled": 1},
+    "g1": {
+        "role": "gateway",
+        "sequence": 500,
+        "gaps_detected": 3,
+        "gaps_filled": 3,
+        "list_digest": "list",
+    },
+    "e1": {"role": "replica", "sequence": 500, "list_digest": "list"},
+    "r1": {
+        "role": "retransmitter",
+        "next_sequence": 501,
+        "gaps_detected": 1,
+        "gaps_filled": 1,
+        "list_digest": "list",
+    },
 }
 OBSERVER: Summary = {"role": "subscriber", "sequence": 500, "gaps_detected": 2, "gaps_filled": 2}
+TAKEOVERS = [Takeover(4, "e2", "e1", 38.25), Takeover(5, "e3", None, None)]
 
 
 def settled(**changes: Any) -> Settled:
-    usual = Settled(STATUS, frames_lost=0, books_equal=True, failure=None)
+    lists = {"e1": "list", "subscriber": "list"}
+    usual = Settled(STATUS, 0, True, lists, {"e1": "state"}, None)
     return usual._replace(**changes)
 
 
 def test_summary_adds_up_all_receivers() -> None:
-    result = summarize(settled(), OBSERVER, PROCESSES, 2.0, FaultShares(drop=0.05))
+    result = summarize(settled(), OBSERVER, PROCESSES, 2.0, FaultShares(drop=0.05), TAKEOVERS)
     assert result == {
         "commands": 300,
         "frames": 500,
@@ -49,11 +56,18 @@ def test_summary_adds_up_all_receivers() -> None:
         "gaps_filled": 6,
         "frames_lost": 0,
         "books_equal": True,
+        "digests_equal": True,
+        "takeovers": [
+            {"epoch": 4, "primary": "e2", "killed": "e1", "takeover_ms": 38.25},
+            {"epoch": 5, "primary": "e3", "killed": None, "takeover_ms": None},
+        ],
         "seconds": 2.0,
         "commands_per_second": 150,
+        "primary": "e1",
+        "epoch": 3,
         "sequence": 500,
         "live_orders": 40,
-        "book_digest": "abc",
+        "book_digest": "book",
         "faults": "drop=5,duplicate=0,reorder=0,corrupt=0",
         "round_trip_us": {"median": 900, "p99": 4000},
         "receivers": {
@@ -83,73 +97,6 @@ def test_subscriber_that_had_to_give_up_has_lost_frames_and_says_why() -> None:
     assert result["failure"] == "nobody holds it"
 
 
-class FakeExchange:
-    """An engine whose list grows by a frame at each look, up to 500."""
-
-    def __init__(self, sequence: int) -> None:
-        self.sequence = sequence
-
-    async def status(self) -> dict[str, Any]:
-        self.sequence = min(500, self.sequence + 1)
-        return {**STATUS, "sequence": self.sequence}
-
-
-class FakeBooks:
-    def digest(self) -> str:
-        return "abc"
-
-
-class FakeObserver:
-    """An observer that gets what the engine has by the next look, up to a limit."""
-
-    def __init__(self, exchange: FakeExchange, limit: int, *, fails: bool = False) -> None:
-        self.books = FakeBooks()
-        self._exchange = exchange
-        self._limit = limit
-        self._fails = fails
-
-    @property
-    def sequence(self) -> int:
-        return min(self._exchange.sequence, self._limit)
-
-    async def watch_until(self, stop: asyncio.Event, *, within_s: float) -> None:
-        if self._fails:
-            raise FeedError("nobody holds it")
-        await asyncio.sleep(0)
-
-
-def settling_of(exchange: FakeExchange, observer: FakeObserver) -> Settled:
-    return asyncio.run(settle(cast(Exchange, exchange), cast(Observer, observer)))
-
-
-def test_settling_waits_until_the_list_grows_no_more() -> None:
-    exchange = FakeExchange(490)
-    result = settling_of(exchange, FakeObserver(exchange, 500))
-    assert result == Settled({**STATUS, "sequence": 500}, 0, True, None)
-
-
-def test_settling_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "SETTLE_WITHIN_S", 0.05)
-    exchange = FakeExchange(490)
-    result = settling_of(exchange, FakeObserver(exchange, 495))
-    assert result[1:] == (5, False, "frames 496 and later did not arrive")
-
-
-def test_settling_ends_when_the_observer_can_not_get_further() -> None:
-    exchange = FakeExchange(499)
-    result = settling_of(exchange, FakeObserver(exchange, 450, fails=True))
-    assert result[1:] == (50, False, "nobody holds it")
-
-
-def test_books_that_differ_at_the_same_sequence_number_are_not_equal(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(FakeBooks, "digest", lambda self: "other")
-    exchange = FakeExchange(499)
-    result = settling_of(exchange, FakeObserver(exchange, 500))
-    assert result[1:] == (0, False, None)
-
-
 def outcome(result: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
     async def run(*_: object, **__: object) -> Summary:
         return result
@@ -165,6 +112,7 @@ def outcome(result: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -
         ({}, 0),
         ({"books_equal": False}, 1),
         ({"frames_lost": 1}, 1),
+        ({"list_digests": {"e1": "list", "e2": "other"}}, 1),
         ({"frames_lost": 1, "books_equal": False, "failure": "nobody holds it"}, 1),
     ],
 )
@@ -183,7 +131,8 @@ def test_result_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(result, monkeypatch)[1].splitlines() == [
         "300 commands, 500 frames and 80 trades in 2.0 s.",
         "6 gaps were found at all receivers together, 6 of them filled; 0 frames were lost.",
-        "The subscriber's books equal the engine's, at sequence number 500.",
+        "The subscriber's books equal the primary's, at sequence number 500.",
+        "All replicas, retransmitters, gateways and the subscriber have the same list.",
     ]
     failed = summarize(
         settled(books_equal=False, frames_lost=3, failure="nobody holds it"),
@@ -192,9 +141,41 @@ def test_result_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
         2.0,
         None,
     )
-    assert outcome(failed, monkeypatch)[1].splitlines()[-1] == (
-        "The subscriber's books do NOT equal the engine's at 500: nobody holds it."
-    )
+    assert outcome(failed, monkeypatch)[1].splitlines()[-2:] == [
+        "The subscriber's books do NOT equal the primary's at 500: nobody holds it.",
+        "Their lists do NOT all have the same digest.",
+    ]
+
+
+def test_takeovers_are_told_with_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = summarize(settled(), OBSERVER, PROCESSES, 2.0, None, TAKEOVERS)
+    assert outcome(result, monkeypatch)[1].splitlines()[2:4] == [
+        "e1 was killed; e2 had its first frame of epoch 4 committed 38.2 ms later.",
+        "e3 took over in epoch 5, though nobody had been killed.",
+    ]
+
+
+def test_holders_are_shown_as_down_returning_or_behind() -> None:
+    def holder(**changes: Any) -> dict[str, Any]:
+        return {"alive": True, "state": None, "lag": 0, "vote": True, **changes}
+
+    holders = {
+        "e1": holder(state="primary"),
+        "e2": holder(state="no answer", lag=7),
+        "e3": holder(state="returning", lag=90, vote=False),
+        "r1": holder(lag=3),
+        "r2": holder(vote=False, lag=40),
+        "r3": holder(alive=False, lag=500),
+    }
+    assert holder_states({"holders": holders}) == [
+        HolderState("e1", "primary", 0),
+        HolderState("e2", "down", None),
+        HolderState("e3", "returning", 90),
+        HolderState("r1", "", 3),
+        HolderState("r2", "returning", 40),
+        HolderState("r3", "down", None),
+    ]
+    assert holder_states({}) == []
 
 
 def test_demo_without_a_terminal_says_what_to_do() -> None:

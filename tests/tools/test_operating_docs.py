@@ -17,8 +17,10 @@ TEXT = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 SECTIONS = {
     "Top level": Configuration,
     "[feed]": Configuration.model_fields["feed"].annotation,
-    "[engine]": Configuration.model_fields["engine"].annotation,
+    "[zookeeper]": Configuration.model_fields["zookeeper"].annotation,
+    "[failover]": Configuration.model_fields["failover"].annotation,
     "[[instruments]]": get_args(Configuration.model_fields["instruments"].annotation)[0],
+    "[replicas.NAME]": get_args(Configuration.model_fields["replicas"].annotation)[1],
     "[retransmitters.NAME]": get_args(Configuration.model_fields["retransmitters"].annotation)[1],
     "[gateways.NAME]": get_args(Configuration.model_fields["gateways"].annotation)[1],
 }
@@ -59,7 +61,7 @@ def test_example_is_a_configuration(tmp_path: Path) -> None:
     path.write_text(example)
     configuration = Configuration.load(path)
     assert [each.symbol for each in configuration.instruments] == ["AAPL", "MSFT"]
-    assert list(configuration.retransmitters) == ["r1", "r2"]
+    assert list(configuration.shard_settings().holders) == ["e1", "e2", "e3", "r1", "r2"]
 
 
 def test_every_command_and_exit_status_is_told() -> None:

@@ -7,14 +7,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from kazoo.client import KazooClient  # type: ignore[import-untyped]
 
+from engine.control import ControlError
 from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
-from tests.tools.other_processes import processes_with
+from tests.tools.other_processes import processes_with, until_gone
 from tools.child import ChildError
 from tools.console import CommandError
 from tools.credentials import read_secrets
-from tools.processes import ClientSpec, Exchange, Transport
+from tools.layout import Transport
+from tools.ports import free_addresses
+from tools.processes import ClientSpec, Exchange
+from tools.replicas import find_primary
+from tools.takeovers import has_returned
+from zk.embedded import EmbeddedServer
 
 WITHIN_S = 90
 CLIENTS = {"ALICE": ClientSpec(), "BOB": ClientSpec(secret="sesame")}
@@ -39,46 +46,157 @@ def test_exchange_comes_up_answers_and_leaves_nothing_behind(tmp_path: Path) -> 
     async def situation() -> None:
         exchange = Exchange(clients=CLIENTS, symbols=SYMBOLS, name="TEST")
         async with exchange:
-            assert list(exchange.children) == ["r1", "r2", "engine", "g1"]
-            assert len(processes_with(str(tmp_path))) == 4
+            assert list(exchange.children) == ["zookeeper", "e1", "r1", "r2", "g1"]
+            assert len(processes_with(str(tmp_path))) == 4  # the server has no file from there
             assert exchange.secrets["BOB"] == "sesame"
             assert read_secrets(exchange.secrets_path) == exchange.secrets
-            assert (await exchange.status())["commands"] == 2
+            status = await exchange.status()
+            assert (status["name"], status["commands"]) == ("e1", 2)
+            assert (await exchange.status("e1"))["state_digest"] == status["state_digest"]
+            assert await exchange.primary() == "e1"
             assert exchange.configuration.exchange == "TEST"
-        assert exchange.summaries.keys() == {"r1", "r2", "engine", "g1"}
-        assert list(exchange.summaries) == ["g1", "engine", "r2", "r1"]
-        assert {
-            name: each["gaps_detected"]
-            for name, each in exchange.summaries.items()
-            if each["role"] == "retransmitter"
-        } == {"r1": 0, "r2": 0}
+            server = exchange.children["zookeeper"].process_id
+        assert next(iter(exchange.summaries)) == "g1"
+        assert list(exchange.summaries)[3:] == ["e1", "zookeeper"]
+        assert exchange.summaries["r1"]["gaps_detected"] == 0
         assert exchange.summaries["r1"]["next_sequence"] == 3
+        digests = {exchange.summaries[name]["list_digest"] for name in ("g1", "r1", "r2", "e1")}
+        assert digests == {status["list_digest"]}
+        until_gone(server)
 
     run(situation)
     assert list(tmp_path.iterdir()) == []
     assert processes_with(str(tmp_path)) == []
 
 
+def children_of_the_root(hosts: str) -> list[str]:
+    client = KazooClient(hosts=hosts)
+    client.start()
+    try:
+        return list(client.get_children("/lockstep"))
+    finally:
+        client.stop()
+        client.close()
+
+
+def test_killed_primary_is_succeeded_and_comes_back_as_a_backup() -> None:
+    async def situation() -> None:
+        exchange = Exchange(clients={}, symbols=SYMBOLS, replicas=3, retransmitters=0, gateways=0)
+        async with exchange:
+            watching = asyncio.ensure_future(exchange.watch())
+            killed = await exchange.primary()
+            process_id = exchange.children[killed].process_id
+            await exchange.kill(killed)
+            assert killed not in exchange.children
+            until_gone(process_id)
+            successor = await exchange.until("a takeover", find_primary)
+            assert successor["name"] != killed
+            assert successor["epoch"] > 1
+            await exchange.restart(killed)
+            assert list(exchange.children) == ["zookeeper", "e1", "e2", "e3"]
+            await exchange.until("the return", lambda statuses: has_returned(statuses, killed))
+            assert not watching.done()
+            os.kill(exchange.children[killed].process_id, signal.SIGKILL)
+            with pytest.raises(ChildError, match=f"{killed} ended by itself"):
+                await watching  # what was restarted is watched, too
+            raise ChildError("as the caller would")
+
+    with pytest.raises(ChildError, match="as the caller would"):
+        run(situation)
+
+
+def test_paused_replica_does_not_answer_until_it_goes_on() -> None:
+    async def situation() -> None:
+        exchange = Exchange(clients={}, symbols=SYMBOLS, replicas=2, retransmitters=1, gateways=0)
+        async with exchange:
+            (backup,) = {"e1", "e2"} - {await exchange.primary()}
+            exchange.pause(backup)
+            statuses = await exchange.statuses()
+            assert isinstance(statuses[backup], ControlError)
+            with pytest.raises(CommandError, match=f"no answer from {backup}"):
+                await exchange.status(backup)
+            exchange.unpause(backup)
+            assert (await exchange.status(backup))["name"] == backup
+
+    run(situation)
+
+
+def test_process_that_runs_is_stopped_before_it_is_restarted() -> None:
+    async def situation() -> None:
+        exchange = Exchange(clients={}, symbols=SYMBOLS, gateways=1, retransmitters=0)
+        async with exchange:
+            before = exchange.children["g1"].process_id
+            await exchange.restart("g1")
+            until_gone(before)
+            assert exchange.summaries["g1"]["name"] == "g1"
+            assert exchange.children["g1"].process_id != before
+
+    run(situation)
+
+
+def test_exchange_runs_on_the_servers_that_it_is_given() -> None:
+    async def situation() -> None:
+        address = free_addresses(1)[0]
+        server = EmbeddedServer(address)
+        roots: set[str] = set()
+        await server.start()
+        try:
+            for _ in range(2):  # the past of the first is none of the second's
+                exchange = Exchange(
+                    clients={},
+                    symbols=SYMBOLS,
+                    retransmitters=0,
+                    gateways=0,
+                    zookeeper_hosts=str(address),
+                )
+                async with exchange:
+                    assert list(exchange.children) == ["e1"]
+                    status = await exchange.status()
+                    assert (status["epoch"], status["sequence"]) == (1, 2)
+                    roots.add(exchange.configuration.zookeeper.root)
+            assert len(roots) == 2
+            assert await asyncio.to_thread(children_of_the_root, str(address)) == []
+        finally:
+            await server.stop()
+
+    run(situation)
+
+
 def test_exchange_by_unicast_reaches_every_receiver_and_puts_faults_in() -> None:
     async def situation() -> None:
-        shares = FaultShares(drop=1.0)
         exchange = Exchange(
             clients={},
             symbols=SYMBOLS,
+            replicas=2,
             gateways=1,
             retransmitters=1,
-            faults=shares,
+            faults=FaultShares(duplicate=1.0),
             transport=Transport.UNICAST,
         )
         async with exchange:
             feed = exchange.configuration.feed
             assert feed.transport == "unicast"
             assert exchange.receive in feed.receivers
-            assert len(feed.receivers) == 3
+            assert len(feed.receivers) == 5
             await exchange.status()
-        sockets = exchange.summaries["r1"]["feed_sockets"]
-        assert sockets["packets"] > 0
-        assert exchange.summaries["r1"]["next_sequence"] == 1
+        for received in (exchange.summaries["r1"]["received"], exchange.summaries["g1"]["feed"]):
+            assert received["duplicates"] > 0
+
+    run(situation)
+
+
+def test_what_does_not_come_about_is_told_with_how_things_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def situation() -> None:
+        exchange = Exchange(clients={}, symbols=SYMBOLS, retransmitters=0, gateways=0)
+        async with exchange:
+            with pytest.raises(CommandError) as raised:
+                await exchange.until("a miracle", lambda statuses: None, within_s=0.1)
+            assert str(raised.value) == (
+                "a miracle did not come about within 0 s; "
+                "e1 is primary in epoch 1, at 2, committed up to 2; acknowledged: "
+            )
 
     run(situation)
 
@@ -106,10 +224,10 @@ def test_process_that_dies_is_noticed_and_the_others_are_stopped(tmp_path: Path)
         exchange = Exchange(clients={}, symbols=SYMBOLS, gateways=0, retransmitters=1)
         async with exchange:
             watching = asyncio.ensure_future(exchange.watch())
-            os.kill(exchange.children["engine"].process_id, signal.SIGKILL)
-            with pytest.raises(ChildError, match="engine ended by itself"):
+            os.kill(exchange.children["e1"].process_id, signal.SIGKILL)
+            with pytest.raises(ChildError, match="e1 ended by itself"):
                 await watching
-            with pytest.raises(CommandError, match="no answer from an engine"):
+            with pytest.raises(CommandError, match="no replica is primary"):
                 await exchange.status()
             raise ChildError("as the caller would")
 

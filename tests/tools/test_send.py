@@ -9,7 +9,6 @@ import typer
 from typer.testing import CliRunner
 
 from engine.rejects import RejectReason
-from engine.settings import EngineSettings, InstrumentSettings
 from feed.messages import CancelReason
 from feed.settings import Address
 from gateway.client_errors import LoginRejected
@@ -17,6 +16,7 @@ from gateway.events import Canceled, Event, Executed, Rejected
 from gateway.ouch import Liquidity
 from gateway.settings import GatewaySettings
 from gateway.soup import LoginRejectReason
+from tests.tools.replica_statuses import configuration_of
 from tests.tools.scripted_client import ScriptedClient, accepted
 from tools.configuration import Configuration
 from tools.console import UsageError
@@ -70,18 +70,8 @@ def test_an_outcome_tells_its_trades_and_why_it_was_refused() -> None:
 @pytest.fixture
 def configuration(tmp_path: Path) -> Path:
     path = tmp_path / "exchange.toml"
-    Configuration(
-        exchange="TEST",
-        engine=EngineSettings(
-            commands=Address("127.0.0.1", 1),
-            repair=Address("127.0.0.1", 2),
-            control=Address("127.0.0.1", 3),
-        ),
-        instruments=(InstrumentSettings(symbol="AAPL"),),
-        gateways={
-            "g1": GatewaySettings(listen=Address("127.0.0.1", 4), clients=Path("clients.toml"))
-        },
-    ).save(path)
+    gateway = GatewaySettings(listen=Address("127.0.0.1", 4), clients=Path("clients.toml"))
+    configuration_of("e1", gateways={"g1": gateway}).save(path)
     return path
 
 

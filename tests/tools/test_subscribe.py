@@ -1,4 +1,4 @@
-"""`lockstep subscribe`, from another process, against an engine and against a broken feed."""
+"""`lockstep subscribe`, from another process, against an exchange and against a broken feed."""
 
 import asyncio
 import json
@@ -12,11 +12,10 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from engine.control import ask
-from engine.settings import EngineSettings, InstrumentSettings
+from engine.settings import InstrumentSettings, ReplicaSettings
 from feed.codec import PacketHeader, encode_frame, encode_packet
 from feed.datagrams import decode_repair, encode_repair
-from feed.messages import Epoch
+from feed.messages import Epoch, holder_field
 from feed.multicast import FeedSender
 from feed.schema import RepairKind
 from feed.settings import FeedSettings
@@ -28,6 +27,7 @@ from tools.ports import free_addresses
 from tools.processes import Exchange
 
 WITHIN_S = 90
+EPOCH = Epoch(1, holder_field("e1"))
 SYMBOLS = [InstrumentSettings(symbol="AAPL"), InstrumentSettings(symbol="MSFT")]
 
 
@@ -40,8 +40,8 @@ def run(situation: Callable[[], Awaitable[None]]) -> None:
 
 
 @asynccontextmanager
-async def engine() -> AsyncIterator[Exchange]:
-    """An engine that has listed two instruments, and nobody else."""
+async def solo() -> AsyncIterator[Exchange]:
+    """A primary that has listed two instruments, and no other holder."""
     async with Exchange(clients={}, symbols=SYMBOLS, gateways=0, retransmitters=0) as exchange:
         yield exchange
 
@@ -62,7 +62,7 @@ async def subscribe(
 
 def test_frames_from_the_start_are_printed_as_text_and_as_json() -> None:
     async def situation() -> None:
-        async with engine() as exchange:
+        async with solo() as exchange:
             text, as_json = await asyncio.gather(
                 subscribe(exchange.configuration_path, "--frames", "3"),
                 subscribe(exchange.configuration_path, "--frames", "2", "--json"),
@@ -78,12 +78,11 @@ def test_frames_from_the_start_are_printed_as_text_and_as_json() -> None:
 
 def test_live_subscriber_begins_with_what_comes_next() -> None:
     async def situation() -> None:
-        async with engine() as exchange:
+        async with solo() as exchange:
             path = exchange.configuration_path
             subscribing = asyncio.ensure_future(subscribe(path, "--live", "--frames", "1"))
-            control = exchange.configuration.engine.control
             while not subscribing.done():
-                await ask(control, {"request": "halt", "symbol": "AAPL"})
+                await exchange.ask("e1", {"request": "halt", "symbol": "AAPL"})
                 await asyncio.wait({subscribing}, timeout=0.1)
             (line,), _ = subscribing.result()
             assert line.split()[2:] == ["SET_TRADING_STATE", "symbol=AAPL", "state=HALTED"]
@@ -94,7 +93,7 @@ def test_live_subscriber_begins_with_what_comes_next() -> None:
 
 def test_subscriber_ends_well_when_its_reader_has_enough() -> None:
     async def situation() -> None:
-        async with engine() as exchange:
+        async with solo() as exchange:
             reading, writing = os.pipe()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tools.cli", "subscribe"),
@@ -123,16 +122,24 @@ class DenyingRetransmitter(asyncio.DatagramProtocol):
 
 
 def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Path) -> None:
-    commands, repair, control, own = free_addresses(4)
+    commands, repair, replication, control, receive, own = free_addresses(6)
     path = tmp_path / "exchange.toml"
     configuration = Configuration(
         exchange="TEST",
-        feed=FeedSettings(transport="unicast", receivers=(own,)),
-        engine=EngineSettings(commands=commands, repair=repair, control=control),
+        feed=FeedSettings(transport="unicast", receivers=(receive, own)),
         instruments=(SYMBOLS[0],),
+        replicas={
+            "e1": ReplicaSettings(
+                repair=repair,
+                replication=replication,
+                receive=receive,
+                commands=commands,
+                control=control,
+            )
+        },
     )
     configuration.save(path)
-    second = encode_packet(PacketHeader(0, 1, 1, 2, 2), [encode_frame(Epoch(1), 2, 0, end=True)])
+    second = encode_packet(PacketHeader(0, 1, 1, 2, 2), [encode_frame(EPOCH, 2, 0, end=True)])
 
     async def situation() -> None:
         loop = asyncio.get_running_loop()
@@ -157,7 +164,7 @@ def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Pa
 
 def test_live_book_is_drawn_and_the_terminal_given_back_as_it_was() -> None:
     async def situation() -> None:
-        async with engine() as exchange:
+        async with solo() as exchange:
             path = str(exchange.configuration_path)
             await asyncio.to_thread(look_at_books, ["subscribe", "-c", path, "--book"])
 
@@ -194,11 +201,12 @@ def test_options_that_do_not_go_together_are_refused(
     tmp_path: Path, transport: str, arguments: list[str], text: str
 ) -> None:
     path = tmp_path / "exchange.toml"
+    receive = 'receive = "127.0.0.1:30400"\n' if transport == "unicast" else ""
     path.write_text(
         'exchange = "TEST"\n'
         f'[feed]\ntransport = "{transport}"\nreceivers = ["127.0.0.1:30400"]\n'
-        '[engine]\ncommands = "127.0.0.1:30100"\nrepair = "127.0.0.1:30101"\n'
-        'control = "127.0.0.1:30102"\n'
+        '[replicas.e1]\ncommands = "127.0.0.1:30100"\nrepair = "127.0.0.1:30101"\n'
+        f'control = "127.0.0.1:30102"\nreplication = "127.0.0.1:30103"\n{receive}'
         '[[instruments]]\nsymbol = "AAPL"\n'
     )
     words = ["subscribe", "-c", str(path), *arguments]

@@ -1,6 +1,7 @@
 """The live view, on screens of all sizes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -27,7 +28,7 @@ from feed.messages import (
 )
 from feed.subscriber import Group
 from tools.rates import RateMeter
-from tools.view import ASCII, UNICODE, Glyphs, Scene, TapeEntry, page_count, render
+from tools.view import ASCII, UNICODE, Glyphs, HolderState, Scene, TapeEntry, page_count, render
 
 SECOND_NS = 1_000_000_000
 TAPE = [
@@ -156,7 +157,7 @@ def test_large_screen_has_two_rows_of_books_and_the_time_on_the_tape() -> None:
 
 def test_next_page_shows_the_other_symbols_and_the_one_after_the_last_the_first() -> None:
     books = deep_market("AAPL", "MSFT", "NVDA")
-    assert page_count(3, 80, 24) == 2
+    assert page_count(scene(books), 80, 24) == 2
     second = screen(scene(books, page=1), 80, 24)
     assert second[1].startswith("╭─ NVDA ")
     assert "symbols 3 to 3 of 3" in second[-1]
@@ -171,6 +172,37 @@ def test_header_and_footer_tell_the_state_of_the_feed() -> None:
     assert "trades 0/s" in lines[-4]
     assert "10,000 in all" in lines[-3]
     assert "gaps filled 12 of 12" in lines[-2]
+
+
+HOLDERS = [
+    HolderState("e1", "primary", 0),
+    HolderState("e2", "backup", 1234),
+    HolderState("e3", "down", None),
+    HolderState("r1", "", 2),
+]
+
+
+def test_holders_have_a_line_of_their_own_with_their_state_and_lag() -> None:
+    drawn = replace(scene(deep_market("AAPL")), holders=HOLDERS)
+    lines = screen(drawn, 80, 24)
+    assert len(lines) == 24
+    assert lines[-6].startswith("╭─ faults: drop=5 ─")
+    assert " ".join(lines[-3].strip("│ ").split()) == (
+        "holders e1 primary e2 backup -1,234 e3 down r1 -2"
+    )
+    assert "gaps filled 12 of 12" in lines[-2]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (200, 50)])
+def test_screen_with_holders_is_filled_exactly(width: int, height: int) -> None:
+    lines = screen(replace(scene(deep_market("A", "B")), holders=HOLDERS), width, height)
+    assert len(lines) == height
+    assert {cell_len(line) for line in lines} == {width}
+
+
+def test_keys_of_a_screen_stand_before_the_one_that_quits() -> None:
+    drawn = replace(scene(deep_market("AAPL")), keys=["k: kill the primary"])
+    assert "k: kill the primary   q: quit" in screen(drawn, 80, 24)[-1]
 
 
 def test_tape_has_the_newest_trade_on_top() -> None:

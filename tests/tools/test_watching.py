@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tools.watching import run_watched
+from tools.watching import first_failure, run_watched
 
 
 class Journal:
@@ -69,3 +69,34 @@ def test_everything_is_canceled_with_the_one_who_waits() -> None:
 
     asyncio.run(cancel_it())
     assert sorted(journal.lines) == ["watcher canceled", "work canceled"]
+
+
+def test_first_failure_is_raised_though_other_tasks_end_well_before() -> None:
+    journal = Journal()
+
+    async def situation() -> None:
+        until = asyncio.ensure_future(journal.wait("until"))
+        tasks = [
+            asyncio.ensure_future(journal.do("a")),
+            asyncio.ensure_future(journal.do("b", OSError("b failed"))),
+        ]
+        with pytest.raises(OSError, match="b failed"):
+            await first_failure(tasks, until)
+        await asyncio.wait({until})
+
+    asyncio.run(situation())
+    assert journal.lines == ["a done", "b done", "until canceled"]
+
+
+def test_waiting_for_a_failure_ends_when_what_it_lasts_until_is_done() -> None:
+    journal = Journal()
+
+    async def situation() -> None:
+        watched = asyncio.ensure_future(journal.wait("watched"))
+        await first_failure([watched], asyncio.ensure_future(journal.do("until")))
+        assert not watched.done()
+        watched.cancel()
+        await asyncio.wait({watched})
+
+    asyncio.run(situation())
+    assert journal.lines == ["until done", "watched canceled"]

@@ -66,7 +66,7 @@ def replay(
 ) -> None:
     """Play real Nasdaq order flow through an exchange of its own, and write its best prices.
 
-    The events of a LOBSTER file go as orders over a gateway to the engine; the lines are written
+    The events of a LOBSTER file go as orders over a gateway to the primary; the lines are written
     from the book of a subscriber of its feed, after each event took effect. For each execution, the
     command tells whether it traded with the very order that the file names. docs/replay.md has the
     details.
@@ -95,7 +95,7 @@ def replay(
     else:
         typer.echo(describe(summary, top_of_book))
     if not summary["books_equal"]:
-        raise CommandError("the subscriber's book is not the engine's")
+        raise CommandError("the subscriber's book is not the primary's")
 
 
 async def _play(
@@ -168,7 +168,7 @@ def describe(summary: Summary, top_of_book: Path) -> str:
     lines.append(
         f"{summary['commands']} commands, {summary['trades']} trades, {summary['rejected']} "
         f"rejected; gaps filled: {summary['gaps_filled']} of {summary['gaps_detected']}; the "
-        f"subscriber's book is the engine's: {'yes' if summary['books_equal'] else 'NO'}"
+        f"subscriber's book is the primary's: {'yes' if summary['books_equal'] else 'NO'}"
     )
     return "\n".join(lines)
 

@@ -61,7 +61,7 @@ class Replay:
         )
 
     async def run(self) -> Summary:
-        """Play the whole file, and compare the book at its end with the engine's.
+        """Play the whole file, and compare the book at its end with the primary's.
 
         Raises ReplayError when the feed shows something else than what was sent, CommandError or
         ClientError when a process, the feed or the session fails.

@@ -1,0 +1,136 @@
+"""The TCP port that gateways submit commands at, while this replica leads.
+
+A gateway that comes while the replica takes over waits for the end of that; whoever comes to a
+backup is turned away, and asks ZooKeeper again. A primary whose window is full reads no more: its
+gateways then stop reading their clients.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from engine.primary import Primary
+from engine.replica import Replica, State
+from feed.codec import WireError
+from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.settings import Address
+
+log = structlog.get_logger()
+
+
+class CommandConnection(asyncio.Protocol):
+    """A gateway's connection: submissions in, decisions out."""
+
+    def __init__(self, port: "CommandPort") -> None:
+        self._port = port
+        self._buffer = bytearray()
+        self._submissions = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.pause_reading()
+        self._port.on_connected(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._port.on_lost(self)
+        log.info("gateway disconnected", submissions=self._submissions)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            submissions = take_submissions(self._buffer)
+        except WireError as error:
+            log.error("connection closed: its bytes are no submissions", reason=str(error))
+            self._port.bad_submissions += 1
+            self.abort()
+            return
+        primary = self._port.replica.primary
+        if primary is None or not submissions:
+            return
+        for submission in submissions:
+            self._port.replica.submit(submission)
+        self._submissions += len(submissions)
+        # What has been sequenced is on its way before the gateway is told of it.
+        self._port.on_submitted()
+        self._decide(primary)
+
+    def set_reading(self, wanted: bool) -> None:
+        """Read what the gateway sends, or let it wait."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if wanted and not self._transport.is_reading():
+            self._transport.resume_reading()
+        elif not wanted and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _decide(self, primary: Primary) -> None:
+        """Tell the gateway how far what it sent is decided."""
+        if self._transport is not None:
+            decision = Decision(primary.epoch, self._submissions, primary.last_sequence)
+            self._transport.write(encode_decision(decision))
+
+
+class CommandPort:
+    """All gateways' connections to one replica."""
+
+    def __init__(self, replica: Replica, on_submitted: Callable[[], None]) -> None:
+        self.replica = replica
+        self.on_submitted = on_submitted
+        self.bad_submissions = 0
+        self._connections: set[CommandConnection] = set()
+        self._reads = False
+        self._server: asyncio.Server | None = None
+
+    async def start(self, address: Address) -> None:
+        """Listen; raises OSError when the address is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: CommandConnection(self), *address)
+
+    async def stop(self) -> None:
+        """Stop listening and end what is connected."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._abort_all()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 1)
+
+    def on_connected(self, connection: CommandConnection) -> None:
+        """A gateway is there."""
+        self._connections.add(connection)
+        if self.replica.state not in (State.PRIMARY, State.CANDIDATE):
+            connection.abort()
+            return
+        log.info("gateway connected")
+        connection.set_reading(self._reads)
+
+    def on_lost(self, connection: CommandConnection) -> None:
+        """A gateway is gone."""
+        self._connections.discard(connection)
+
+    def settle(self) -> None:
+        """Read from the gateways, or not, after whatever may have changed that."""
+        primary = self.replica.primary
+        if primary is None:
+            self._reads = False
+            if self.replica.state is not State.CANDIDATE:
+                self._abort_all()
+            return
+        wanted = not primary.is_full if self._reads else primary.has_room_again
+        if wanted != self._reads:
+            self._reads = wanted
+            for connection in self._connections:
+                connection.set_reading(wanted)
+
+    def _abort_all(self) -> None:
+        for connection in tuple(self._connections):
+            connection.abort()

@@ -1,0 +1,187 @@
+"""The primary of a shard, sans-I/O: commands in, packets of the list out, within one epoch.
+
+It gives each admitted command its sequence number and time, lets the machine carry it out, and
+publishes the group's frames. What a majority of the holders has acknowledged is committed.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from engine.commit import CommitRule
+from engine.machine import Machine
+from feed.codec import FRAME_TYPES, RETRANSMISSION, PacketHeader, encode_group, encode_packet
+from feed.datagrams import HolderWord, Submission
+from feed.holder import Holder
+from feed.messages import Command, Epoch, holder_field, unpad
+from feed.publisher import HeartbeatPolicy, Publisher, chunks
+from feed.schema import FrameType
+
+# Holders say at least every quarter of a second how far they are.
+HEARD_FOR_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LeadSettings:
+    """How a primary packs, how often it shows that it is alive, and how far it may run ahead."""
+
+    payload_limit_bytes: int = 1400
+    window_frames: int = 16_384
+    heartbeats: HeartbeatPolicy = field(default_factory=HeartbeatPolicy)
+
+
+class Primary:
+    """Writes the list of one shard from the end of what `holder` has.
+
+    Frames gather until `flush`, which packs them; so a batch of commands shares packets.
+    """
+
+    def __init__(
+        self,
+        holder: Holder,
+        machine: Machine,
+        holders: Iterable[str],
+        settings: LeadSettings,
+        frames_by_type: Counter[FrameType],
+    ) -> None:
+        """`frames_by_type` counts on what the machine has carried out so far."""
+        shard, self._name, _ = holder.identity
+        self.epoch = holder.epoch
+        self.machine = machine
+        self.last_sequence = holder.last_sequence
+        self.not_admitted = 0
+        self._frames_by_type = frames_by_type
+        self._holder = holder
+        self._shard = shard
+        self._settings = settings
+        self._last_time_ns = holder.list.last_time_ns
+        self._adopted_from = holder.committed_sequence + 1
+        self._unsent: list[bytes] = []
+        self._is_opened = False
+        self._incarnations: dict[str, int] = {}
+        self._heard_ns: dict[str, int] = {}
+        self._commit = CommitRule(
+            tuple(holders),
+            epoch_sequence=self.last_sequence + 1,
+            committed_sequence=holder.committed_sequence,
+        )
+        self._publisher = Publisher(
+            shard=shard,
+            epoch=self.epoch,
+            next_sequence=self.last_sequence + 1,
+            payload_limit_bytes=settings.payload_limit_bytes,
+            policy=settings.heartbeats,
+        )
+
+    @property
+    def committed_sequence(self) -> int:
+        """The last frame that a majority of the holders has, a group's end."""
+        return self._commit.committed_sequence
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is not committed that no more commands should be taken for now."""
+        return self.last_sequence - self.committed_sequence >= self._settings.window_frames
+
+    @property
+    def has_room_again(self) -> bool:
+        """Whether commands should be taken again: not before half of the window is free."""
+        return self.last_sequence - self.committed_sequence <= self._settings.window_frames // 2
+
+    def is_heard(self, holder: str, now_ns: int) -> bool:
+        """Whether a holder has acknowledged anything lately; each that lives and has a vote has."""
+        heard_ns = self._heard_ns.get(holder)
+        return heard_ns is not None and now_ns - heard_ns < HEARD_FOR_NS
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How far each configured holder has acknowledged the list in this epoch; 0 if not yet."""
+        return self._commit.held
+
+    def open_epoch(self, time_ns: int, commands: Iterable[Command] = ()) -> None:
+        """Begin the reign with its EPOCH frame, and then with those commands that are admitted
+        under no log-in, such as the listings."""
+        self._holder.lead(self.epoch, self._name)
+        self.sequence(Epoch(self.epoch, holder_field(self._name)), time_ns)
+        for command in commands:
+            self.submit(Submission(0, command), time_ns)
+
+    def submit(self, submission: Submission, time_ns: int) -> None:
+        """Take a command from a gateway; what is not admitted is dropped without a trace."""
+        if self.machine.admits(submission.login, submission.command):
+            self.sequence(submission.command, time_ns)
+        else:
+            self.not_admitted += 1
+
+    def sequence(self, command: Command, time_ns: int) -> None:
+        """Give a command its place in the list, stamped with `time_ns` (since 1970), and carry
+        it out. Time in the list never runs backwards, whatever the clock does."""
+        first = self.last_sequence + 1
+        self._last_time_ns = max(self._last_time_ns, time_ns)
+        events = self.machine.apply(first, self._last_time_ns, command)
+        group = (command, *events)
+        frames = encode_group(group, first, self._last_time_ns)
+        self._holder.list.write(frames, first)
+        self._unsent += frames
+        self._frames_by_type.update(FRAME_TYPES[type(message)] for message in group)
+        self.last_sequence = first + len(events)
+
+    def flush(self, now_ns: int) -> list[bytes]:
+        """The packets of all frames since the last flush, to be sent now.
+
+        The first ones repeat what the list holds that may not be committed: who else has it can
+        see by them that it still stands. They go out as retransmissions, since others may know
+        that more is committed than this primary knows.
+        """
+        if not self._unsent:
+            return []
+        frames, self._unsent = self._unsent, []
+        packets = [] if self._is_opened else self._adopted_packets()
+        self._is_opened = True
+        self._acknowledge(self._name, self.last_sequence)
+        return packets + self._publisher.publish(frames, self.committed_sequence, now_ns)
+
+    @property
+    def deadline_ns(self) -> int:
+        """When `on_time` wants to be called next."""
+        return self._publisher.deadline_ns
+
+    def on_time(self, now_ns: int) -> list[bytes]:
+        """The heartbeat that is due, if one is, or the word that the commit has moved."""
+        return self._publisher.on_time(self.committed_sequence, now_ns)
+
+    def on_ack(self, word: HolderWord, now_ns: int) -> None:
+        """A holder's acknowledgement; one of an earlier life, or of a stranger, counts nothing."""
+        name = unpad(word.holder)
+        if word.epoch != self.epoch or name not in self._commit.held or name == self._name:
+            return
+        if self._incarnations.setdefault(name, word.incarnation) == word.incarnation:
+            self._heard_ns[name] = now_ns
+            self._acknowledge(name, min(word.last_sequence, self.last_sequence))
+
+    def on_join(self, word: HolderWord) -> bool:
+        """A holder came back without its memory; whether it is one of this shard's."""
+        name = unpad(word.holder)
+        if name not in self._commit.held or name == self._name:
+            return False
+        if self._incarnations.get(name) != word.incarnation:
+            self._incarnations[name] = word.incarnation
+            self._commit.forget(name)
+            self._heard_ns.pop(name, None)
+        return True
+
+    def _acknowledge(self, name: str, sequence: int) -> None:
+        if self._commit.acknowledge(name, sequence):
+            self._holder.commit(self.committed_sequence)
+
+    def _adopted_packets(self) -> list[bytes]:
+        first = self._adopted_from
+        frames = self._holder.list.cache.frames(first, self._publisher.next_sequence - 1)
+        packets = []
+        for chunk in chunks(frames, self._settings.payload_limit_bytes):
+            header = PacketHeader(
+                RETRANSMISSION, self._shard, self.epoch, first, self.committed_sequence
+            )
+            packets.append(encode_packet(header, chunk))
+            first += len(chunk)
+        return packets

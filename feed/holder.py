@@ -1,0 +1,400 @@
+"""A holder of the list, sans-I/O: what it has of it, what it may say of that, and its vote.
+
+A replica or a retransmitter. It reads the list as every receiver does, keeps every frame, repairs
+others' gaps, and answers for what it holds: to the primary with acknowledgements, to whoever takes
+over with the place that its list ends at. These are Raft's rules (Ongaro and Ousterhout 2014,
+section 5): a promised epoch is never taken back, what is doubtful in a new epoch is kept until the
+new primary's frames contradict it, and who came back without its memory has no vote.
+"""
+
+from collections.abc import Hashable
+from random import Random
+from typing import NamedTuple
+
+from feed.codec import RETRANSMISSION, Frame, PacketHeader, encode_packet
+from feed.datagrams import HolderWord, encode_holder_word
+from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak, RepairPolicy
+from feed.held_list import HeldList, Reign
+from feed.messages import holder_field
+from feed.publisher import chunks
+from feed.receiver import Receiver, ReceiverCounters
+from feed.repair import DEFAULT_REPAIR_LIMITS, RepairCounters, RepairLimits, RepairResponder
+from feed.schema import HolderKind
+from feed.vote import Return, Vote
+
+_MILLISECOND_NS = 1_000_000
+# An acknowledgement may get lost. It is said again after this time while its frames are not
+# committed, and otherwise often enough for an operator who looks.
+ACK_REPEAT_NS = 5 * _MILLISECOND_NS
+ACK_IDLE_NS = 250 * _MILLISECOND_NS
+# What nobody had is asked for again after this time, as long as the epoch lasts.
+RETRY_AFTER_NS = 1_000 * _MILLISECOND_NS
+# What one FETCH is answered with: some hundred packets, which a receive buffer has room for.
+FETCH_FRAMES = 1024
+
+
+class HolderIdentity(NamedTuple):
+    """Who a holder is."""
+
+    shard: int
+    name: str
+    incarnation: int  # drawn anew each time that the process starts
+
+
+class Holder:
+    """The newest frames of one shard's list, committed or not.
+
+    Of `peer_count` others that can be asked for what is missing, the last `last_resort_count` are
+    asked only when all others have been. What nobody has is not kept, nor anything after it, until
+    a new epoch shows that it need not be there.
+    """
+
+    def __init__(
+        self,
+        identity: HolderIdentity,
+        *,
+        peer_count: int,
+        last_resort_count: int,
+        random: Random,
+        cache_bytes: int,
+        payload_limit_bytes: int,
+        suspicion_time_ns: int,
+        limits: RepairLimits = DEFAULT_REPAIR_LIMITS,
+        policy: RepairPolicy = DEFAULT_REPAIR_POLICY,
+    ) -> None:
+        self.identity = identity
+        self.held_sequence = 0  # the last group's end that is known to stand in this epoch's list
+        self.list = HeldList(cache_bytes)
+        self._name = holder_field(identity.name)
+        self._payload_limit_bytes = payload_limit_bytes
+        self._suspicion_time_ns = suspicion_time_ns
+        self._receiver = Receiver(
+            shard=identity.shard,
+            source_count=peer_count,
+            random=random,
+            policy=policy,
+            last_resort_count=last_resort_count,
+            rewinds=True,
+        )
+        self._responder = RepairResponder(
+            shard=identity.shard,
+            cache=self.list.cache,
+            limits=limits,
+            payload_limit_bytes=payload_limit_bytes,
+        )
+        self._leads = False
+        self._failure: GapFailure | None = None
+        self._retry_at_ns: int | None = None
+        self._life_ns: int | None = None  # when a takeover of this epoch was last heard of
+        self._promised_to = b""  # the candidate that asked first in this epoch
+        self._acked = (0, 0)  # epoch and sequence
+        self._acked_ns = 0
+        self._return = Return()
+        self.is_suspicious = False  # the primary of this epoch has been silent for too long
+
+    # What is known.
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen or promised."""
+        return self._receiver.epoch
+
+    @property
+    def vote(self) -> Vote:
+        """Whether its word counts."""
+        return self._return.vote
+
+    @property
+    def committed_sequence(self) -> int:
+        """How far the list is known to be committed."""
+        return self._receiver.committed_sequence
+
+    @property
+    def last_sequence(self) -> int:
+        """The last frame that is held, doubtful or not."""
+        return self.list.last_sequence
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch that the last frame belongs to."""
+        return 0 if self.list.reign is None else self.list.reign.epoch
+
+    @property
+    def verified_sequence(self) -> int:
+        """The last frame that is known to stand in this epoch's list."""
+        return self.last_sequence if self._leads else self._receiver.next_sequence - 1
+
+    @property
+    def primary(self) -> str | None:
+        """Who leads in this epoch, once the list tells."""
+        reign = self._own_reign
+        return None if reign is None else reign.primary
+
+    @property
+    def failure(self) -> GapFailure | None:
+        """The gap that nobody could fill; nothing after it is kept until somebody does."""
+        return self._failure
+
+    @property
+    def received(self) -> ReceiverCounters:
+        """What came in from the feed and from peers."""
+        return self._receiver.counters
+
+    @property
+    def repairs(self) -> RepairCounters:
+        """What was asked for and sent."""
+        return self._responder.counters
+
+    def check(self) -> None:
+        """Raise AssertionError unless all invariants hold."""
+        self.list.check()
+        self._receiver.check()
+        if not self._leads:
+            assert self.held_sequence <= self.verified_sequence <= self.last_sequence
+        assert self.last_epoch <= self.epoch
+
+    # The feed.
+
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
+        """Take in a datagram from the feed, or a peer's answer; the frames that were new here.
+
+        Frames that are held already, and that a new epoch's primary repeats, come out no more.
+        """
+        receiver = self._receiver
+        epoch, committed = receiver.epoch, receiver.committed_sequence
+        frames = receiver.on_datagram(data, now_ns, source)
+        if receiver.epoch != epoch:
+            self._doubt(committed, now_ns)
+        if self.is_suspicious:
+            self._listen(now_ns)
+        new = [frame for frame in frames if self._keep(frame)]
+        self.list.digest_to(min(self.committed_sequence, self.verified_sequence))
+        self._watch_failure(now_ns)
+        return new
+
+    def on_time(self, now_ns: int) -> list[Nak]:
+        """The NAKs that are due, each to be sent to its peer. Suspects a primary that is silent."""
+        self._listen(now_ns)
+        if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
+            self._retry_at_ns = None
+            self._receiver.retry(now_ns)
+        naks = self._receiver.on_time(now_ns)
+        self._watch_failure(now_ns)
+        return naks
+
+    def on_nak(self, data: bytes, requester: Hashable, now_ns: int) -> list[bytes]:
+        """The datagrams that answer a NAK, to be sent back to `requester`; none over the limits.
+
+        What is not known to stand in this epoch's list counts as missing: it may be of a tail that
+        the new primary does not have.
+        """
+        return self._responder.on_nak(
+            data, requester, now_ns, self.epoch, self.committed_sequence, self.verified_sequence
+        )
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When something is due: a NAK, a JOIN, or the suspicion that the primary is dead."""
+        due = [self._receiver.deadline_ns, self._return.deadline_ns, self._retry_at_ns]
+        if not self.is_suspicious:
+            due.append(self.suspicion_deadline_ns)
+        return min((at for at in due if at is not None), default=None)
+
+    # Silence.
+
+    @property
+    def suspicion_deadline_ns(self) -> int | None:
+        """When the primary will have been silent for too long; None while there never was one."""
+        heard = [at for at in (self._receiver.heard_ns, self._life_ns) if at is not None]
+        return max(heard) + self._suspicion_time_ns if heard else None
+
+    # Epochs and votes.
+
+    def promise(self, epoch: int, now_ns: int) -> None:
+        """Take nothing of an older epoch any more; its primary is to be heard from now on."""
+        if epoch > self.epoch:
+            committed = self.committed_sequence
+            self._receiver.fence(epoch)
+            self._doubt(committed, now_ns)
+
+    def promise_itself(self) -> bool:
+        """Promise this epoch to nobody else, as whoever was granted it; False when it is late."""
+        self._promised_to = self._promised_to or self._name
+        return self._promised_to == self._name
+
+    def on_start(self, epoch: int, *, was_here: bool, now_ns: int) -> None:
+        """ZooKeeper's word: which epoch it had granted when this process started, and whether this
+        holder was ever there before. Then it has forgotten what it said in those epochs."""
+        if self.vote is Vote.UNKNOWN:
+            self._return.begin(has_forgotten=was_here and epoch > 0)
+            self.promise(epoch, now_ns)
+
+    def join_word(self, now_ns: int) -> bytes | None:
+        """What to tell every replica now, to get the vote back; None when nothing is due."""
+        return self.say(HolderKind.JOIN) if self._return.is_join_due(now_ns) else None
+
+    def welcome_word(self, join: HolderWord) -> bytes:
+        """The primary's answer to a JOIN: how far its list goes now."""
+        return self.say(HolderKind.WELCOME, incarnation=join.incarnation)
+
+    def on_word(self, word: HolderWord, now_ns: int) -> list[bytes]:
+        """Take in what another holder says that concerns every holder; the answers to it."""
+        self.promise(word.epoch, now_ns)
+        match word.kind:
+            case HolderKind.ASK:
+                return self._on_ask(word, now_ns)
+            case HolderKind.FETCH:
+                return self._on_fetch(word)
+            case HolderKind.WELCOME:
+                # A primary of an older epoch than is promised does not know all that is committed.
+                if word.incarnation == self.identity.incarnation and word.epoch == self.epoch:
+                    self._return.on_welcome(word.last_sequence)
+                    self._regain_vote()
+        return []
+
+    def _on_ask(self, word: HolderWord, now_ns: int) -> list[bytes]:
+        """The answer to whoever takes over: promised, or refused with the later epoch.
+
+        ZooKeeper grants an epoch once; one that has forgotten might not know that. So an epoch is
+        promised to one candidate, or is that of the primary which the list names; another that asks
+        in it gets no answer.
+        """
+        if word.epoch == self.epoch:
+            primary = self.primary and holder_field(self.primary)
+            self._promised_to = primary or self._promised_to or word.holder
+            if word.holder != self._promised_to:
+                return []
+            self._life_ns = now_ns
+            self._listen(now_ns)
+        return [self.say(HolderKind.ANSWER if self.vote is Vote.COUNTS else HolderKind.FORGOT)]
+
+    def _on_fetch(self, word: HolderWord) -> list[bytes]:
+        """The packets with what is held from a sequence number on, for the new primary.
+
+        It asks for doubtful frames knowingly, to adopt them.
+        """
+        if word.epoch != self.epoch or word.last_sequence < self.list.cache.first_sequence:
+            return []
+        first = word.last_sequence
+        frames = self.list.cache.frames(first, first + FETCH_FRAMES - 1)
+        packets: list[bytes] = []
+        for chunk in chunks(frames, self._payload_limit_bytes):
+            header = PacketHeader(
+                RETRANSMISSION, self.identity.shard, self.epoch, first, self.committed_sequence
+            )
+            packets.append(encode_packet(header, chunk))
+            first += len(chunk)
+        return packets
+
+    def ack_word(self, held_sequence: int, now_ns: int) -> bytes | None:
+        """The acknowledgement that is due now; None when there is nothing to say, or no vote.
+
+        `held_sequence` is how far this holder stands for the list, at most `self.held_sequence`:
+        a backup has applied and compared that much. Nothing is acknowledged before the epoch's
+        first frame is held.
+        """
+        position = (self.epoch, held_sequence)
+        if self.vote is not Vote.COUNTS or self.failure is not None:
+            return None
+        if self._own_reign is None or held_sequence < self._own_reign.sequence:
+            return None
+        wait_ns = ACK_REPEAT_NS if held_sequence > self.committed_sequence else ACK_IDLE_NS
+        if position <= self._acked and now_ns - self._acked_ns < wait_ns:
+            return None
+        self._acked, self._acked_ns = position, now_ns
+        return self.say(HolderKind.ACK, held_sequence)
+
+    def say(
+        self,
+        kind: HolderKind,
+        last_sequence: int | None = None,
+        *,
+        incarnation: int | None = None,
+    ) -> bytes:
+        """The datagram in which this holder says something."""
+        word = HolderWord(
+            kind,
+            self.identity.shard,
+            self.epoch,
+            self._name,
+            self.identity.incarnation if incarnation is None else incarnation,
+            self.last_epoch,
+            self.last_sequence if last_sequence is None else last_sequence,
+            self.committed_sequence,
+        )
+        return encode_holder_word(word)
+
+    # Leading: only a replica does.
+
+    def adopted(self, committed_sequence: int) -> None:
+        """All of the longest list is held, and this much of it is known to be committed."""
+        receiver = self._receiver
+        receiver.committed_sequence = max(receiver.committed_sequence, committed_sequence)
+        self._return.on_adopted()
+
+    def lead(self, epoch: int, primary: str) -> None:
+        """This holder is the primary of `epoch`, whose EPOCH frame comes next."""
+        assert epoch == self.epoch
+        self._leads = True
+        self.list.begin_reign(epoch, primary)
+
+    def stand(self) -> None:
+        """This holder takes over in the epoch that it has promised, and lets nobody else do so."""
+        self._promised_to = self._name
+
+    def commit(self, committed_sequence: int) -> None:
+        """As the primary: so much is held by a majority."""
+        self._receiver.committed_sequence = committed_sequence
+        self.list.digest_to(committed_sequence)
+
+    def follow(self, now_ns: int) -> None:
+        """Read on as a backup after having led: what is not committed is doubtful."""
+        self._leads = False
+        committed = self.committed_sequence
+        self.held_sequence = committed
+        self._receiver.resume(self.epoch, committed)
+        self._doubt(committed, now_ns)
+
+    # How it is done.
+
+    @property
+    def _own_reign(self) -> Reign | None:
+        """The reign of this epoch, once its EPOCH frame is held."""
+        reign = self.list.reign
+        return reign if reign is not None and reign.epoch == self.epoch else None
+
+    def _doubt(self, committed_sequence: int, now_ns: int) -> None:
+        """A new epoch: what was not committed has to be seen again in its list."""
+        self.held_sequence = min(self.held_sequence, committed_sequence)
+        self._life_ns = now_ns
+        self._promised_to = b""
+        self._return.on_epoch()
+        self.is_suspicious = False
+        self._failure = self._receiver.failure  # the new epoch may have made it void
+
+    def _watch_failure(self, now_ns: int) -> None:
+        """Note that a gap was given up, and when to try again; or that it has been filled."""
+        if self._receiver.failure is not None:
+            if self._retry_at_ns is None:
+                self._retry_at_ns = now_ns + RETRY_AFTER_NS
+            self._failure = self._receiver.failure
+        elif self._failure is not None and self.verified_sequence >= self._failure.first_sequence:
+            self._failure = None
+
+    def _listen(self, now_ns: int) -> None:
+        """Suspect the primary, or no more."""
+        deadline_ns = self.suspicion_deadline_ns
+        self.is_suspicious = deadline_ns is not None and now_ns >= deadline_ns
+
+    def _keep(self, frame: Frame) -> bool:
+        """Keep a frame of this epoch's list; whether it was new here."""
+        is_new = self.list.store(frame)
+        if frame.is_end:
+            self.held_sequence = frame.sequence
+            self._regain_vote()
+        return is_new
+
+    def _regain_vote(self) -> None:
+        """What is held stands in this epoch's list once the list is held beyond its EPOCH frame."""
+        if self._own_reign is not None and self.held_sequence >= self._own_reign.sequence:
+            self._return.on_held(self.held_sequence)

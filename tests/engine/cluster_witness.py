@@ -1,0 +1,145 @@
+"""A witness of all that a shard does: it holds every step against the rules of the list.
+
+It sees what no process sees: what each primary wrote in its epoch, and what anybody was ever told
+is committed. `AssertionError` is raised at the very step that breaks a rule.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from feed.codec import Frame, decode_frame, decode_packet
+from feed.datagrams import HolderWord
+from feed.holder import Holder
+from feed.messages import EnterOrder, Epoch, LogIn, unpad
+from feed.schema import FrameType, HolderKind
+
+
+@dataclass(slots=True)
+class _Reign:
+    """What one primary wrote in its epoch, and who acknowledged how much of it."""
+
+    name: str
+    life: int
+    frames: dict[int, bytes]
+    epoch_sequence: int = 0
+    committed: int = 0
+    acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)  # life, sequence
+
+    def acknowledge(self, name: str, life: int, sequence: int) -> None:
+        """A life acknowledges so much, or voids with 0 what an earlier one did."""
+        known = self.acknowledged.get(name, (0, 0))
+        self.acknowledged[name] = max(known, (life, sequence))
+
+
+class Witness:
+    """What is committed, who wrote which list, and what each process has promised."""
+
+    def __init__(self, holder_count: int) -> None:
+        self.committed: list[bytes] = []  # every frame that anybody was told of, from the first one
+        self.entered: list[int] = []  # the numbers of the orders among them, in the list's order
+        self.logged_in: set[int] = set()  # the log-ins among them
+        self.epochs: list[int] = []  # whose EPOCH frame is among them
+        self.leaders: dict[int, str] = {}  # by epoch
+        self._holder_count = holder_count
+        self._reigns: dict[int, _Reign] = {}
+        self._lives: dict[int, tuple[str, int]] = {}  # by incarnation
+        self._returned: dict[tuple[str, int], int] = {}  # what was committed when a life began
+        self._said: dict[tuple[str, int], int] = {}  # the highest epoch that a life answered for
+        self._acked: dict[tuple[str, int], tuple[int, int]] = {}  # epoch and sequence
+        self._knows: dict[tuple[str, int], int] = {}  # committed frames compared so far
+
+    def on_start(self, name: str, life: int, incarnation: int) -> None:
+        """A process starts; in every life but the first it has forgotten what it knew."""
+        self._lives[incarnation] = name, life
+        self._returned[name, life] = len(self.committed) if life > 1 else 0
+
+    def on_lead(self, name: str, life: int, epoch: int, held: Sequence[bytes]) -> None:
+        """A primary has begun its reign with this list."""
+        assert epoch not in self._reigns, f"{name} and {self.leaders[epoch]} lead in epoch {epoch}"
+        mine = held[: len(self.committed)]
+        assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
+        self.leaders[epoch] = name
+        self._reigns[epoch] = _Reign(name, life, dict(enumerate(held, 1)))
+
+    def on_multicast(self, name: str, life: int, packet: bytes) -> None:
+        """A packet goes out to the group."""
+        header, frames = decode_packet(packet)
+        reign = self._reigns[header.epoch]
+        assert (reign.name, reign.life) == (name, life), f"{name} writes in epoch {header.epoch}"
+        for frame in frames:
+            known = reign.frames.setdefault(frame.sequence, frame.data)
+            assert known == frame.data, f"epoch {header.epoch} has two frames {frame.sequence}"
+            if frame.type is FrameType.EPOCH:
+                reign.epoch_sequence = frame.sequence
+            reign.acknowledged[name] = life, max(reign.frames)
+        if header.committed_sequence > max(reign.committed, len(self.committed)):
+            reign.committed = header.committed_sequence
+            self._check_commit(header.epoch, reign)
+
+    def on_word(self, name: str, life: int, word: HolderWord, holder: Holder) -> None:
+        """A holder says something to another."""
+        key = name, life
+        if word.kind in (HolderKind.ACK, HolderKind.ANSWER):
+            said = self._said.get(key, 0)
+            assert word.epoch >= said, f"{name} answered for epoch {said}, now for {word.epoch}"
+            self._said[key] = word.epoch
+            has_caught_up = holder.last_sequence >= self._returned[key]
+            assert has_caught_up, f"{name} forgot, and votes before it caught up"
+        if word.kind is HolderKind.ACK:
+            self._compare_acknowledged(key, word, holder)
+            self._reigns[word.epoch].acknowledge(name, life, word.last_sequence)
+        elif word.kind is HolderKind.WELCOME:
+            welcomed, its_life = self._lives[word.incarnation]
+            self._reigns[word.epoch].acknowledge(welcomed, its_life, 0)
+
+    def on_committed(self, frames: Iterable[Frame]) -> None:
+        """Somebody was told that these frames are committed: so they stay, for everybody."""
+        for frame in frames:
+            self._commit(frame.sequence, frame.data)
+
+    def on_known(self, name: str, life: int, holder: Holder) -> None:
+        """A holder knows that so much of what it holds is committed."""
+        known = self._knows.get((name, life), 0)
+        last = min(holder.committed_sequence, holder.verified_sequence)
+        if last > known and holder.list.cache.first_sequence <= known + 1:
+            for sequence, data in enumerate(holder.list.cache.frames(known + 1, last), known + 1):
+                self._commit(sequence, data)
+            self._knows[name, life] = last
+
+    def _compare_acknowledged(self, key: tuple[str, int], word: HolderWord, holder: Holder) -> None:
+        """What is acknowledged must stand in the list of its epoch, frame by frame."""
+        written = self._reigns[word.epoch].frames
+        epoch, acked = self._acked.get(key, (0, 0))
+        first = acked + 1 if epoch == word.epoch else 1
+        assert word.last_sequence <= holder.last_sequence, f"{key[0]} has not what it acknowledges"
+        for sequence, data in enumerate(holder.list.cache.frames(first, word.last_sequence), first):
+            assert written.get(sequence) == data, (
+                f"{key[0]} acknowledges frame {sequence}, which epoch {word.epoch} has otherwise"
+            )
+        if word.last_sequence >= first:
+            self._acked[key] = word.epoch, word.last_sequence
+
+    def _check_commit(self, epoch: int, reign: "_Reign") -> None:
+        """What a primary says is committed is held by a majority, with its EPOCH frame."""
+        committed = reign.committed
+        assert committed >= reign.epoch_sequence > 0, f"epoch {epoch} commits an older one's frames"
+        held = sum(sequence >= committed for _, sequence in reign.acknowledged.values())
+        assert 2 * held > self._holder_count, f"frame {committed} is committed without a majority"
+
+    def _commit(self, sequence: int, data: bytes) -> None:
+        if sequence <= len(self.committed):
+            known = self.committed[sequence - 1]
+            assert known == data, f"frame {sequence} was changed after its commit"
+            return
+        assert sequence == len(self.committed) + 1, f"frame {sequence} was committed out of turn"
+        self.committed.append(data)
+        message = decode_frame(data).message()
+        match message:
+            case EnterOrder():
+                assert message.user_ref_num not in self.entered, "an order stands there twice"
+                self.entered.append(message.user_ref_num)
+            case LogIn():
+                self.logged_in.add(message.login)
+            case Epoch():
+                assert self.leaders[message.epoch] == unpad(message.primary)
+                self.epochs.append(message.epoch)
