@@ -231,7 +231,7 @@ class Replica:
         leads = self.primary or self._takeover
         if granted is None or granted != self.epoch or leads or self.divergence is not None:
             return
-        if self.holder.primary is not None or not self.holder.promise_itself():
+        if self.holder.primary is not None or not self.holder.stand():
             return  # it has led in this epoch already, or another was granted it as well
         log.info("taking over", name=self.name, epoch=granted, sequence=self.holder.last_sequence)
         self.holder.is_suspicious = False

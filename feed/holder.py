@@ -217,11 +217,6 @@ class Holder:
             self._receiver.fence(epoch)
             self._doubt(committed, now_ns)
 
-    def promise_itself(self) -> bool:
-        """Promise this epoch to nobody else, as whoever was granted it; False when it is late."""
-        self._promised_to = self._promised_to or self._name
-        return self._promised_to == self._name
-
     def on_start(self, epoch: int, *, was_here: bool, now_ns: int) -> None:
         """ZooKeeper's word: which epoch it had granted when this process started, and whether this
         holder was ever there before. Then it has forgotten what it said in those epochs."""
@@ -338,9 +333,13 @@ class Holder:
         self._leads = True
         self.list.begin_reign(epoch, primary)
 
-    def stand(self) -> None:
-        """This holder takes over in the epoch that it has promised, and lets nobody else do so."""
-        self._promised_to = self._name
+    def stand(self) -> bool:
+        """Whether this holder may take over in this epoch; then it lets nobody else do so.
+
+        It may not when it has promised the epoch to another that was granted it as well.
+        """
+        self._promised_to = self._promised_to or self._name
+        return self._promised_to == self._name
 
     def commit(self, committed_sequence: int) -> None:
         """As the primary: so much is held by a majority."""

@@ -38,6 +38,7 @@ _RUN = "Run an exchange"
 _COMMANDS = (
     _Command("demo", "tools.demo", "demo", "Run a whole exchange here, with a live view.", _TRY),
     _Command("replay", "tools.replay.command", "replay", "Play recorded order flow.", _TRY),
+    _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _TRY),
     _Command("bench", "tools.bench.command", "bench_app", "Measure what the parts cost.", _TRY),
     _Command("send", "tools.send", "send", "Enter orders from the shell.", _TRADE),
     _Command("load", "tools.load.command", "load", "Send synthetic order flow.", _TRADE),
@@ -48,6 +49,7 @@ _COMMANDS = (
     _Command("zookeeper", "tools.roles", "run_zookeeper", "Run ZooKeeper, to try things.", _RUN),
     _Command("client", "tools.clients", "client_app", "Say who may log in.", _RUN),
     _Command("status", "tools.operate", "status", "Show who leads, and who is how far.", _RUN),
+    _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _RUN),
     _Command("halt", "tools.operate", "halt", "Halt an instrument.", _RUN),
     _Command("resume", "tools.operate", "resume", "Let a halted instrument trade again.", _RUN),
 )

@@ -1,0 +1,189 @@
+"""One drill from its first process to its last: exchange, clients, rounds, audit."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from feed.settings import Address, FailoverSettings
+from gateway.client import Client
+from gateway.clients import read_clients
+from tools.drill.audit import audit
+from tools.drill.endings import Ending, differences
+from tools.drill.flow import Flow, SweepFlow
+from tools.drill.kinds import Drill
+from tools.drill.namespaces import Network
+from tools.drill.report import DrillPlan, DrillReport, RoundReport
+from tools.drill.rounds import finish_trading, run_round
+from tools.drill.servers import choose_servers
+from tools.drill.trader import Trader, Traders
+from tools.drill.witness import Witness
+from tools.drill.world import PROBE, World
+from tools.drill.zookeeper import SuspicionWatcher
+from tools.layout import SUBSCRIBER, Host
+from tools.load.flow import ClientFlow
+from tools.ports import HOST
+from tools.processes import CLIENTS_FILE, DEFAULT_SYMBOLS, ClientSpec, Exchange
+from tools.replicas import status_request
+
+RETRANSMITTERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a drill runs under."""
+
+    plan: DrillPlan
+    network: Network | None = None  # hosts for the replicas; this process is in its hub
+    logs: Path | None = None  # where copies of all logs go
+
+
+async def run_drill(
+    drill: Drill, conditions: Conditions, on_round: Callable[[RoundReport], None]
+) -> DrillReport:
+    """All rounds of a drill, each told to `on_round` as it ends, and what came of them.
+
+    Raises CommandError when the exchange does not start, or does not come back after a fault.
+    """
+    plan = conditions.plan
+    begin_ns = time.monotonic_ns()
+    async with opened_world(drill, conditions) as world:
+        with _logs_kept(world.exchange, conditions.logs):
+            rounds = []
+            for number in range(1, plan.rounds + 1):
+                rounds.append(await run_round(world, drill, number))
+                on_round(rounds[-1])
+            await finish_trading(world)
+            await world.traders.close()  # who is logged out does not log in at the next gateway
+            told = differences(*await _endings(world))
+            report = DrillReport(
+                plan,
+                rounds,
+                audit(world.witness.groups(), world.traders.records),
+                told,
+                world.witness.sequence,
+                (time.monotonic_ns() - begin_ns) / 1e9,
+            )
+    return report
+
+
+@contextlib.asynccontextmanager
+async def opened_world(drill: Drill, conditions: Conditions) -> AsyncIterator[World]:
+    """The whole exchange with its ZooKeeper, its clients logged in, and the witness."""
+    plan, network = conditions.plan, conditions.network
+    names = [f"C{each + 1:02}" for each in range(plan.clients)]
+    host = HOST if network is None else str(network.hub_address)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lockstep-drill-"))
+        servers = choose_servers(plan.zookeeper, drill, Path(folder), host)
+        stack.push_async_callback(servers.close)
+        await servers.start()
+        exchange = Exchange(
+            clients={name: ClientSpec() for name in (*names, PROBE)},
+            symbols=DEFAULT_SYMBOLS,
+            replicas=plan.replicas,
+            gateways=plan.gateways,
+            retransmitters=RETRANSMITTERS,
+            zookeeper_hosts=servers.hosts,
+            failover=failover(plan.suspicion_time_ms),
+            drills=True,
+            feed_options=drill.feed_options,
+            hosts=None if network is None else hosts(network),
+        )
+        await stack.enter_async_context(exchange)
+        configuration = exchange.configuration
+        witness = await stack.enter_async_context(Witness(configuration, exchange.receive))
+        watcher = stack.enter_context(
+            SuspicionWatcher(
+                configuration.zookeeper, configuration.exchange, configuration.feed.shard
+            )
+        )
+        traders = await stack.enter_async_context(_traders(exchange, names, plan, drill))
+        random = Random(plan.seed)
+        yield World(exchange, servers, traders, witness, watcher, random, network)
+
+
+def failover(suspicion_time_ms: int) -> FailoverSettings:
+    """The settings for a suspicion time: heartbeats have to come twice in it at least."""
+    default = FailoverSettings().heartbeat_interval_ms
+    return FailoverSettings(
+        heartbeat_interval_ms=min(default, max(1, suspicion_time_ms // 2)),
+        suspicion_time_ms=suspicion_time_ms,
+    )
+
+
+def hosts(network: Network) -> dict[str, Host]:
+    """Where each process runs: replicas on hosts of their own, all others here, in the hub."""
+    placed = {SUBSCRIBER: Host((), str(network.hub_address))}
+    for host in network.hosts:
+        placed[host.name] = Host(("ip", "netns", "exec", host.namespace), str(host.address))
+    return placed
+
+
+def _traders(exchange: Exchange, names: list[str], plan: DrillPlan, drill: Drill) -> Traders:
+    """The clients, each beginning at another gateway."""
+    configuration = exchange.configuration
+    addresses: list[Address] = [each.listen for each in configuration.gateways.values()]
+    numbers = read_clients(exchange.folder / CLIENTS_FILE)
+    traders = []
+    for place, name in enumerate(names):
+        first = place % len(addresses)
+        client = Client([*addresses[first:], *addresses[:first]], name, exchange.secrets[name])
+        flow: Flow = ClientFlow(plan.seed, name, configuration.instruments)
+        if drill.sweeps:
+            flow = SweepFlow(place, plan.clients, configuration.instruments)
+        traders.append(Trader(client, name, numbers[name].number, flow))
+    return Traders(traders, plan.rate)
+
+
+async def _endings(world: World) -> tuple[Ending, list[Ending]]:
+    """How the witness ended, and how everybody else did.
+
+    The replicas are asked; the others tell when they stop, while the replicas still run.
+    """
+    exchange, witness = world.exchange, world.witness
+    configuration = exchange.configuration
+    others = []
+    for name in configuration.replicas:
+        status = await exchange.ask(name, status_request(digests=True))
+        others.append(
+            Ending(
+                name,
+                status["sequence"],
+                status["list_digest"],
+                status["book_digest"],
+                status["state_digest"],
+            )
+        )
+    for name in configuration.gateways:
+        summary = await exchange.finish(name)
+        others.append(Ending(name, summary["sequence"], summary["list_digest"]))
+    for name in configuration.retransmitters:
+        summary = await exchange.finish(name)
+        others.append(Ending(name, summary["next_sequence"] - 1, summary["list_digest"]))
+    own = Ending("subscriber", witness.sequence, witness.list_digest, witness.book_digest)
+    return own, others
+
+
+@contextlib.contextmanager
+def _logs_kept(exchange: Exchange, logs: Path | None) -> Iterator[None]:
+    """Copy the logs before the exchange is gone, whatever became of it."""
+    try:
+        yield
+    finally:
+        _keep_logs(exchange, logs)
+
+
+def _keep_logs(exchange: Exchange, logs: Path | None) -> None:
+    if logs is None:
+        return
+    logs.mkdir(parents=True, exist_ok=True)
+    for path in exchange.folder.glob("*.log"):
+        shutil.copy(path, logs)
+    for path in exchange.folder.glob("*.toml"):
+        if path.name.startswith("exchange"):  # not the clients' secrets
+            shutil.copy(path, logs)

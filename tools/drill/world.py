@@ -1,0 +1,178 @@
+"""What a drill acts on: the exchange, its ZooKeeper, the clients, the witness; and how to wait."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+from engine.control import ControlError
+from gateway.client import Client
+from gateway.client_errors import ClientError
+from tools.console import CommandError
+from tools.drill.namespaces import Network
+from tools.drill.servers import Servers
+from tools.drill.trader import Traders
+from tools.drill.witness import Witness
+from tools.drill.zookeeper import SuspicionWatcher
+from tools.processes import Exchange
+from tools.replicas import Status, Statuses, find_primary
+
+PROBE = "PROBE"  # the client that tries whether a gateway serves
+# A replica that comes back fetches the whole list and applies it; what else there is to wait for
+# takes milliseconds. On a busy machine both take many times as long.
+WITHIN_S = 120.0
+_LOOK_AGAIN_AFTER_S = 0.002
+# Rarely enough that asking does not keep the replicas from their work: a status has digests in it.
+_ASK_AGAIN_AFTER_S = 0.2
+# A holder that comes back is known to ZooKeeper a moment before the primary knows that it has
+# forgotten everything; so one look is not enough.
+_LOOKS = 2
+_LAG_FRAMES = 1_000  # acknowledgements of what is under way; somebody who is gone lags further
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One exchange under a drill."""
+
+    exchange: Exchange
+    servers: Servers
+    traders: Traders
+    witness: Witness
+    watcher: SuspicionWatcher
+    random: Random
+    network: Network | None
+    restarts_ns: dict[str, int] = field(default_factory=dict)  # by the wall clock, the last ones
+
+    async def restart(self, name: str) -> None:
+        """Start a process anew, and wait until it says that it is ready."""
+        self.restarts_ns[name] = time.time_ns()
+        await self.exchange.restart(name)
+
+    async def until(
+        self, what: str, condition: Callable[[], bool], within_s: float = WITHIN_S
+    ) -> None:
+        """Wait for a condition that this process can see by itself.
+
+        Raises CommandError when it takes too long, a client can't go on, the feed is lost, or a
+        process has ended that nobody killed.
+        """
+        deadline = time.monotonic() + within_s
+        async with self._watched() as check:
+            while not condition():
+                if time.monotonic() > deadline:
+                    raise CommandError(f"{what} did not come about within {within_s:.0f} s")
+                check()
+                await asyncio.sleep(_LOOK_AGAIN_AFTER_S)
+        await self.witness.check()
+
+    async def until_whole(self) -> Status:
+        """Wait until every process runs and does its part; the primary's status.
+
+        Raises CommandError, as `until` does.
+        """
+        deadline = time.monotonic() + WITHIN_S
+        looks = 0
+        async with self._watched() as check:
+            while True:
+                statuses = await self.exchange.statuses()
+                primary = whole(statuses, self._members(), self.restarts_ns)
+                looks = 0 if primary is None else looks + 1
+                if primary is not None and looks == _LOOKS:
+                    break
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"the exchange is not whole after {WITHIN_S:.0f} s: {_describe(statuses)}"
+                    )
+                check()
+                await asyncio.sleep(_ASK_AGAIN_AFTER_S)
+        await self.until("every client's log-in", lambda: self.traders.are_connected)
+        return primary
+
+    async def until_gateway_serves(self, name: str) -> None:
+        """Wait until clients can log in at a gateway: it has read the whole list by then."""
+        exchange = self.exchange
+        address = exchange.configuration.gateways[name].listen
+        secret = exchange.secrets[PROBE]
+        deadline = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                async with Client(address, PROBE, secret, next_sequence=0):
+                    return
+            except ClientError as error:
+                if time.monotonic() > deadline:
+                    raise CommandError(f"gateway {name} lets nobody in: {error}") from error
+
+    def _members(self) -> list[str]:
+        """Who should be there."""
+        configuration = self.exchange.configuration
+        holders = (*configuration.replicas, *configuration.retransmitters)
+        return [*holders, *configuration.gateways]
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[Callable[[], None]]:
+        """Gives what raises when a client can't go on or a process has ended by itself."""
+        watching = asyncio.ensure_future(self.exchange.watch())
+
+        def check() -> None:
+            self.traders.check()
+            if watching.done():
+                watching.result()
+
+        try:
+            yield check
+        finally:
+            watching.cancel()
+
+
+def whole(
+    statuses: Statuses, members: Sequence[str], restarts_ns: Mapping[str, int]
+) -> Status | None:
+    """The primary's status when nothing is wrong with anybody; None otherwise.
+
+    Of those who were started anew, the life before does not count: a dead process's node stays in
+    ZooKeeper for a while, and so does what it has acknowledged.
+    """
+    known: dict[str, Status] = {}
+    for name, status in statuses.items():
+        if isinstance(status, ControlError) or status["zookeeper"] != "connected":
+            return None
+        known[name] = status
+    primary = find_primary(statuses)
+    if primary is None:
+        return None
+    for name, status in known.items():
+        expected = "primary" if name == primary["name"] else "backup"
+        if (status["state"], status["epoch"]) != (expected, primary["epoch"]):
+            return None
+    present = primary["members"]
+    for name in members:
+        if name not in present or present[name]["started_ns"] < restarts_ns.get(name, 0):
+            return None
+    return primary if all(map(partial(_keeps_up, primary), primary["holders"].values())) else None
+
+
+def _keeps_up(primary: Status, holder: Mapping[str, Any]) -> bool:
+    """Whether a holder votes, and has acknowledged nearly all that there is."""
+    return bool(holder["vote"]) and primary["sequence"] - holder["sequence"] <= _LAG_FRAMES
+
+
+def _describe(statuses: Statuses) -> str:
+    """What each replica says, and who does not keep up."""
+    told = []
+    for name, status in statuses.items():
+        if isinstance(status, ControlError):
+            told.append(f"{name} does not answer")
+            continue
+        words = f"{name} is {status['state']} in epoch {status['epoch']}"
+        if status["zookeeper"] != "connected":
+            words += f", ZooKeeper {status['zookeeper']}"
+        for holder, standing in (status["holders"] or {}).items():
+            if not _keeps_up(status, standing):
+                words += f", {holder} has acknowledged {standing['sequence']} of its "
+                words += f"{status['sequence']} frames"
+        told.append(words)
+    return "; ".join(told)
