@@ -51,11 +51,15 @@ class CommandConnection(asyncio.Protocol):
         primary = self._port.replica.primary
         if primary is None or not submissions:
             return
-        for submission in submissions:
-            self._port.replica.submit(submission)
-        self._submissions += len(submissions)
-        # What has been sequenced is on its way before the gateway is told of it.
-        self._port.on_submitted()
+        try:
+            for submission in submissions:
+                self._port.replica.submit(submission)
+            self._submissions += len(submissions)
+            # What has been sequenced is on its way before the gateway is told of it.
+            self._port.on_submitted()
+        except Exception as error:  # a broken machine must not go on: a backup is better
+            self._port.fail(error)
+            raise
         self._decide(primary)
 
     def set_reading(self, wanted: bool) -> None:
@@ -80,7 +84,12 @@ class CommandConnection(asyncio.Protocol):
 
 
 class CommandPort:
-    """All gateways' connections to one replica."""
+    """All gateways' connections to one replica.
+
+    `failed` is there from `start` on. It is done, with the error, when a command broke the machine.
+    """
+
+    failed: asyncio.Future[None]
 
     def __init__(self, replica: Replica, on_submitted: Callable[[], None]) -> None:
         self.replica = replica
@@ -93,6 +102,7 @@ class CommandPort:
     async def start(self, address: Address) -> None:
         """Listen; raises OSError when the address is taken."""
         loop = asyncio.get_running_loop()
+        self.failed = loop.create_future()
         self._server = await loop.create_server(lambda: CommandConnection(self), *address)
 
     async def stop(self) -> None:
@@ -116,6 +126,11 @@ class CommandPort:
     def on_lost(self, connection: CommandConnection) -> None:
         """A gateway is gone."""
         self._connections.discard(connection)
+
+    def fail(self, error: Exception) -> None:
+        """A command could not be carried out: the process is to end with this error."""
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def settle(self) -> None:
         """Read from the gateways, or not, after whatever may have changed that."""

@@ -145,8 +145,9 @@ class ReplicaProcess:
                 for work in (stop.wait(), self._keep_time(), keep_pauses_short())
             ]
             stack.push_async_callback(_cancel, tasks)
-            await asyncio.wait([*tasks, self._listener.failed], return_when="FIRST_COMPLETED")
-            for done in (*tasks, self._listener.failed):
+            ends = (*tasks, self._listener.failed, self._commands.failed)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for done in ends:
                 if done.done():
                     done.result()
 

@@ -37,12 +37,20 @@ TOO_FEW_AFTER_NS = _SECOND_NS
 class State(StrEnum):
     """What a replica is."""
 
+    STARTING = "starting"  # ZooKeeper has not said yet whether it was here before
     RETURNING = "returning"  # came back without its memory, and catches up
     BACKUP = "backup"
     CANDIDATE = "candidate"  # was granted an epoch, and takes over
     PRIMARY = "primary"
     DIVERGED = "diverged"  # its machine computed another frame than the list has
     FAILED = "failed"  # it lacks frames that nobody has
+
+
+_FOLLOWING = {
+    Vote.UNKNOWN: State.STARTING,
+    Vote.RETURNING: State.RETURNING,
+    Vote.COUNTS: State.BACKUP,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ class Replica:
             return State.CANDIDATE
         if self.holder.failure is not None:
             return State.FAILED
-        return State.BACKUP if self.holder.vote is Vote.COUNTS else State.RETURNING
+        return _FOLLOWING[self.holder.vote]
 
     @property
     def epoch(self) -> int:
@@ -149,6 +157,8 @@ class Replica:
         """Whether it may stand for an epoch now."""
         if self.divergence is not None:
             return False
+        if self.primary is not None or self._takeover is not None:
+            return True
         if self.holder.vote is Vote.RETURNING:
             silent_from_ns = self.holder.suspicion_deadline_ns
             return silent_from_ns is not None and now_ns >= silent_from_ns + RETURNING_PATIENCE_NS

@@ -35,7 +35,6 @@ class Takeover:
     """One replica's attempt to lead in the epoch that its holder has promised."""
 
     def __init__(self, holder: Holder, holders: Collection[str], now_ns: int) -> None:
-        holder.stand()
         self.epoch = holder.epoch
         self.stage = Stage.ASKING
         self.forgetful: set[str] = set()  # who answered that it has no vote

@@ -38,7 +38,6 @@ _RUN = "Run an exchange"
 _COMMANDS = (
     _Command("demo", "tools.demo", "demo", "Run a whole exchange here, with a live view.", _TRY),
     _Command("replay", "tools.replay.command", "replay", "Play recorded order flow.", _TRY),
-    _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _TRY),
     _Command("bench", "tools.bench.command", "bench_app", "Measure what the parts cost.", _TRY),
     _Command("send", "tools.send", "send", "Enter orders from the shell.", _TRADE),
     _Command("load", "tools.load.command", "load", "Send synthetic order flow.", _TRADE),

@@ -56,8 +56,11 @@ class Witness:
     def on_lead(self, name: str, life: int, epoch: int, held: Sequence[bytes]) -> None:
         """A primary has begun its reign with this list."""
         assert epoch not in self._reigns, f"{name} and {self.leaders[epoch]} lead in epoch {epoch}"
-        mine = held[: len(self.committed)]
-        assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
+        if epoch >= max(
+            self._reigns, default=0
+        ):  # else it was paused, and wakes too late to matter
+            mine = held[: len(self.committed)]
+            assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
         self.leaders[epoch] = name
         self._reigns[epoch] = _Reign(name, life, dict(enumerate(held, 1)))
 

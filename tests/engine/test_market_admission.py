@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.rejects import RejectReason
 from feed.messages import (
     ALL_SYMBOLS,
     NO_CLIENT_ORDER_ID,
@@ -18,6 +19,7 @@ from feed.messages import (
     MassCancel,
     OrderType,
     PostOnly,
+    Rejected,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
@@ -223,6 +225,22 @@ def test_operators_commands_are_always_admitted(floor: Floor) -> None:
         SetTradingState(b"NOBODY  ", 0),
     ):
         assert floor.market.admits(0, command)
+
+
+def test_instrument_that_is_listed_exactly_so_is_not_listed_again(floor: Floor) -> None:
+    listed = DefineInstrument(AAPL, 1, 1, ShortSale.ALLOWED)
+    assert not floor.market.admits(0, listed)
+    others = (
+        listed._replace(symbol=b"NEW     "),
+        listed._replace(tick_size=2),
+        listed._replace(lot_size=2),
+        listed._replace(short_sale=ShortSale.FORBIDDEN),
+    )
+    for other in others:
+        assert floor.market.admits(0, other)
+    # Other terms are refused in the list, for all to see, and the first ones stand.
+    assert floor.submit(others[1]) == [Rejected(0, 0, RejectReason.INSTRUMENT_EXISTS)]
+    assert not floor.market.admits(0, listed)
 
 
 def test_epoch_stands_alone(floor: Floor) -> None:

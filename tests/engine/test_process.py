@@ -1,15 +1,14 @@
 """A replica's process on real sockets: commands over TCP, frames over multicast, NAKs, control."""
 
 import asyncio
-import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from ipaddress import IPv4Address
 
 import pytest
 
 from engine.control import ControlError, ask
+from engine.market import Market
 from engine.process import ReplicaProcess
 from engine.replica import State
 from engine.settings import InstrumentSettings, ReplicaSettings
@@ -43,6 +42,7 @@ from feed.messages import (
 from feed.multicast import open_receiver, open_unicast
 from feed.schema import RepairKind
 from feed.settings import Address, FailoverSettings, FeedSettings, ShardSettings
+from tools.ports import free_addresses, free_group
 from zk.embedded import EmbeddedServer
 from zk.settings import ZooKeeperSettings
 
@@ -64,25 +64,17 @@ ORDER = EnterOrder(
 )
 
 
-def free_address(kind: socket.SocketKind = socket.SOCK_STREAM) -> Address:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(ANY)
-        return Address(*probe.getsockname())
-
-
 class Running:
     """A replica that is its shard's only holder, on free ports, and a receiver of its feed."""
 
     def __init__(self, zookeeper: ZooKeeperSettings) -> None:
-        group = IPv4Address(f"239.255.{random.randrange(256)}.{random.randrange(1, 255)}")
-        self.feed = FeedSettings(group=group, port=free_address(socket.SOCK_DGRAM).port)
+        feed, commands, control, repair, replication = free_addresses(5)
+        self.feed = FeedSettings(group=free_group(), port=feed.port)
         self.settings = ReplicaSettings(
-            commands=free_address(),
-            control=free_address(),
-            repair=free_address(socket.SOCK_DGRAM),
-            replication=free_address(socket.SOCK_DGRAM),
+            commands=commands, control=control, repair=repair, replication=replication
         )
         self.receiver = open_receiver(self.feed)
+        self.ended = asyncio.Event()
         self.process = ReplicaProcess(
             "e1",
             "DEMO",
@@ -115,17 +107,20 @@ async def running() -> AsyncIterator[Running]:
     exchange = Running(ZooKeeperSettings(hosts=f"{host}:{port}"))
     stop, ready = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(exchange.process.run(stop, ready.set))
+    task.add_done_callback(lambda _: exchange.ended.set())
     try:
         async with asyncio.timeout(20):
-            await ready.wait()
             while exchange.process.replica.state is not State.PRIMARY:
+                assert not task.done(), task.exception()
                 await asyncio.sleep(0.005)
             yield exchange
     finally:
         stop.set()
-        await task
         exchange.receiver.close()
-        await server.stop()
+        try:
+            await task
+        finally:
+            await server.stop()
 
 
 def run(scenario: Callable[[Running], Awaitable[None]]) -> None:
@@ -256,7 +251,7 @@ def test_endless_line_on_the_control_port_ends_that_connection() -> None:
 
 def test_asking_where_no_replica_is_says_so() -> None:
     with pytest.raises(ControlError, match="no answer from a replica"):
-        asyncio.run(ask(free_address(), {"request": "status"}))
+        asyncio.run(ask(free_addresses(1)[0], {"request": "status"}))
 
 
 def test_idle_primary_keeps_sending_heartbeats() -> None:
@@ -272,7 +267,7 @@ def test_idle_primary_keeps_sending_heartbeats() -> None:
 
 def test_taken_address_is_an_error_and_leaves_nothing_open() -> None:
     async def main() -> None:
-        exchange = Running(ZooKeeperSettings(hosts=str(free_address())))
+        exchange = Running(ZooKeeperSettings(hosts=str(free_addresses(1)[0])))
         with socket.socket() as taken:
             taken.bind(exchange.settings.control)
             taken.listen()
@@ -285,7 +280,9 @@ def test_taken_address_is_an_error_and_leaves_nothing_open() -> None:
 
 def test_gateway_that_comes_to_a_backup_is_turned_away() -> None:
     async def main() -> None:
-        exchange = Running(ZooKeeperSettings(hosts=str(free_address())))  # nobody grants an epoch
+        exchange = Running(
+            ZooKeeperSettings(hosts=str(free_addresses(1)[0]))
+        )  # nobody grants an epoch
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(exchange.process.run(stop, ready.set))
         try:
@@ -306,3 +303,22 @@ def test_gateway_that_comes_to_a_backup_is_turned_away() -> None:
             exchange.receiver.close()
 
     asyncio.run(main())
+
+
+def test_machine_that_breaks_ends_the_process_so_that_a_backup_can_lead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise AssertionError("quantities do not add up")
+
+    async def scenario(exchange: Running) -> None:
+        monkeypatch.setattr(Market, "apply", broken)
+        _, writer = await asyncio.open_connection(*exchange.settings.commands)
+        writer.write(encode_submission(Submission(9, LogIn(1, 9, SelfTradePrevention.OFF))))
+        with suppress(ConnectionResetError):
+            writer.close()
+            await writer.wait_closed()
+        await exchange.ended.wait()
+
+    with pytest.raises(AssertionError, match="do not add up"):
+        run(scenario)

@@ -1,0 +1,222 @@
+"""The backup's machine: it follows the list, compares each frame, and completes what is cut off."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.backup import GROUPS_PER_TURN, Backup, Divergence
+from engine.market import Market
+from feed.cache import FRAME_OVERHEAD_BYTES, FrameCache
+from feed.codec import decode_frame, encode_frame
+from feed.messages import Command, Epoch, Event, Trade
+from feed.schema import FrameType
+from tests.engine.cluster_trader import order
+from tests.engine.writing import Author, begun, cache_of
+
+# 1 EPOCH · 2 listing · 3 log-in · 4, 5 buy · 6 sell, 7 and 8 its trades · 9, 10 buy · 11 sell, 12
+# and 13 its trades
+LIST = begun().frames
+SELL = 6
+
+
+def backup(frames: Sequence[bytes], build_machine: Callable[[], Market] = Market) -> Backup:
+    return Backup(build_machine, cache_of(frames))
+
+
+def apply_all(to: Backup, last_sequence: int) -> None:
+    while to.apply(last_sequence):
+        pass
+
+
+def other(data: bytes) -> bytes:
+    """The frame with another quantity in its trade, and a checksum that fits."""
+    frame = decode_frame(data)
+    message = frame.message()
+    assert isinstance(message, Trade)
+    changed = message._replace(quantity=message.quantity + 1)
+    return encode_frame(changed, frame.sequence, frame.time_ns, end=frame.is_end)
+
+
+def test_machine_carries_out_what_the_list_has() -> None:
+    author = begun(60)
+    made = backup(author.frames)
+    apply_all(made, len(author.frames))
+    assert made.divergence is None
+    assert made.applied_sequence == len(author.frames)
+    assert made.machine.digest() == author.market.digest()
+    types = Counter(decode_frame(data).type for data in author.frames)
+    assert made.frames_by_type == types
+    assert types[FrameType.TRADE] > 20
+
+
+def test_only_whole_groups_are_carried_out_as_far_as_it_is_told() -> None:
+    made = backup(LIST)
+    for last, applied in ((5, 5), (7, 5), (8, 8), (8, 8), (10, 10)):
+        apply_all(made, last)
+        assert made.applied_sequence == applied
+
+
+def test_one_turn_carries_out_a_bounded_number_of_groups_and_says_that_more_wait() -> None:
+    author = Author()
+    author.write(*(Epoch(epoch, b"e1") for epoch in range(1, 6 * GROUPS_PER_TURN)))
+    made = backup(author.frames)
+    applied = []
+    while made.apply(len(author.frames)):
+        applied.append(made.applied_sequence)
+    steps = [later - earlier for earlier, later in pairwise([0, *applied])]
+    assert len(steps) > 1
+    assert all(GROUPS_PER_TURN <= step <= 3 * GROUPS_PER_TURN for step in steps)
+    assert made.applied_sequence == len(author.frames)
+
+
+@pytest.mark.parametrize("sequence", [7, 8])
+def test_the_first_frame_that_differs_is_named_with_what_both_say(sequence: int) -> None:
+    wrong = list(LIST)
+    for at in range(sequence, 9):
+        wrong[at - 1] = other(LIST[at - 1])
+    made = backup(wrong)
+    assert not made.apply(len(wrong))
+    assert made.applied_sequence == 5
+    theirs, ours = (decode_frame(frames[sequence - 1]).message() for frames in (wrong, LIST))
+    assert made.divergence == Divergence(sequence, f"the list has {theirs}, this machine {ours}")
+
+
+def test_after_a_divergence_nothing_is_carried_out_any_more() -> None:
+    wrong = [*LIST[:7], other(LIST[7]), *LIST[8:]]
+    made = backup(wrong)
+    made.apply(8)
+    divergence, digest = made.divergence, made.machine.digest()
+    assert divergence is not None
+    assert not made.apply(len(wrong))
+    assert (made.divergence, made.applied_sequence, made.machine.digest()) == (
+        divergence,
+        5,
+        digest,
+    )
+
+
+class Longer(Market):
+    """A machine that says more than the list has."""
+
+    def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
+        events = super().apply(sequence, time_ns, command)
+        return [*events, *events[-1:]]
+
+
+class Shorter(Market):
+    """A machine that says less than the list has."""
+
+    def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
+        return super().apply(sequence, time_ns, command)[:1]
+
+
+@pytest.mark.parametrize("machine", [Longer, Shorter])
+def test_a_group_of_another_length_is_a_divergence(machine: type[Market]) -> None:
+    made = backup(LIST, machine)
+    assert not made.apply(len(LIST))
+    assert made.divergence is not None
+    # The END mark stands in another frame, and that is where they differ first.
+    assert made.divergence.sequence == (8 if machine is Longer else 7)
+    assert made.applied_sequence == 5
+
+
+def test_a_machine_that_raises_is_a_divergence_and_nothing_crashes() -> None:
+    class Broken(Market):
+        def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
+            if sequence == SELL:
+                raise ZeroDivisionError("out of order")
+            return super().apply(sequence, time_ns, command)
+
+    made = backup(LIST, Broken)
+    assert not made.apply(len(LIST))
+    assert made.divergence is not None
+    assert made.divergence.sequence == SELL
+    assert "ZeroDivisionError('out of order')" in made.divergence.reason
+
+
+def test_a_list_that_is_not_held_from_its_beginning_cannot_be_followed() -> None:
+    cache = FrameCache(5 * (len(LIST[3]) + FRAME_OVERHEAD_BYTES))
+    for sequence, frame in enumerate(LIST, 1):
+        cache.append(frame, sequence)
+    made = Backup(Market, cache)
+    assert not made.apply(len(LIST))
+    assert made.divergence is not None
+    assert made.divergence.sequence == 1
+    assert "larger cache" in made.divergence.reason
+
+
+def test_a_machine_that_went_further_than_the_new_list_is_built_anew() -> None:
+    author = Author(LIST[:8])
+    author.begin(2, "e3")
+    author.trade(4, 9)
+    cache = cache_of(LIST)
+    made = Backup(Market, cache)
+    apply_all(made, len(LIST))
+    cache.truncate(9)
+    for sequence, frame in enumerate(author.frames[8:], 9):
+        cache.append(frame, sequence)
+    made.drop(9)
+    assert (made.applied_sequence, made.frames_by_type) == (0, Counter())
+    apply_all(made, len(author.frames))
+    assert made.divergence is None
+    assert made.machine.digest() == author.market.digest()
+
+
+def test_what_is_dropped_beyond_the_machine_leaves_it_alone() -> None:
+    made = backup(LIST)
+    apply_all(made, 8)
+    machine = made.machine
+    apply_all(made, 12)  # in the middle of a group
+    for sequence in (14, 13, 12, 11):
+        made.drop(sequence)
+        assert made.machine is machine
+        assert made.applied_sequence == 10
+    apply_all(made, len(LIST))
+    assert made.applied_sequence == len(LIST)
+
+
+@given(orders=st.integers(1, 30), data=st.data())
+def test_a_group_that_is_cut_off_anywhere_is_completed_byte_for_byte(
+    orders: int, data: st.DataObject
+) -> None:
+    author = begun(orders)
+    whole = author.frames
+    cut = data.draw(st.integers(1, len(whole)))
+    frames = [decode_frame(each) for each in whole]
+    start = next(frame.sequence for frame in reversed(frames[:cut]) if frame.is_command)
+    end = next(frame.sequence for frame in frames[cut - 1 :] if frame.is_end)
+    made = backup(whole[:cut])
+    apply_all(made, cut)
+    assert made.applied_sequence == (cut if cut == end else start - 1)
+    assert made.complete() == whole[cut:end]
+    assert made.applied_sequence == end
+    assert made.divergence is None
+    replayed = Author(whole[:end])
+    assert made.machine.digest() == replayed.market.digest()
+
+
+def test_a_cut_off_group_that_differs_is_not_completed() -> None:
+    made = backup([*LIST[:6], other(LIST[6])])
+    apply_all(made, 7)
+    assert made.complete() == []
+    assert made.divergence is not None
+    assert made.divergence.sequence == 7
+
+
+def test_a_machine_that_led_follows_on_from_where_it_was() -> None:
+    author = begun()
+    cache = cache_of(author.frames)
+    machine = author.market
+    made = Backup(lambda: machine, cache)
+    made.led(len(author.frames))
+    assert made.applied_sequence == len(author.frames)
+    follower = Author(author.frames)
+    for sequence, frame in enumerate(follower.write(order(7)), len(author.frames) + 1):
+        cache.append(frame, sequence)
+    assert not made.apply(len(follower.frames))
+    assert made.divergence is None
+    assert made.machine.digest() == follower.market.digest()
