@@ -38,7 +38,7 @@ _JAVA_OPTIONS = (
 _SHORTEST_SESSION_MS = 1_000  # our settings allow it, so every server must
 _LONGEST_SESSION_MS = 60_000  # likewise
 _FOLLOW_WITHIN_MS = 10_000  # a follower gets the leader's data; a busy machine is slow at that
-_SILENCE_MS = 1_000  # a leader or follower that is silent for so long counts as gone
+_SILENCE_MS = 1_000  # soon, for a failover; long enough for a machine that is not overloaded
 _STATE = re.compile(r"^Zxid: 0x(?P<zxid>[0-9a-f]+)$\n^Mode: (?P<mode>\w+)$", re.MULTILINE)
 _LEADING_MODES = ("leader", "standalone")
 _LOG_LINES_SHOWN = 12
@@ -65,11 +65,13 @@ class ApacheZooKeeper:
         folder: Path,
         *,
         tick_ms: int = 100,
+        silence_ms: int = _SILENCE_MS,
         sync: bool = True,
         host: str = HOST,
     ) -> None:
         """Nothing is started yet.
 
+        In an ensemble, a leader or follower that is silent for `silence_ms` counts as gone.
         `host` is the address of this machine at which clients reach them.
         `sync=False` leaves out the flush to the disk that a power cut would need. Raises
         CommandError when Java or ZooKeeper is not installed.
@@ -84,6 +86,7 @@ class ApacheZooKeeper:
         ]
         self._folders = [folder / f"zookeeper-{each + 1}" for each in range(servers)]
         self._tick_ms = tick_ms
+        self._silence_ms = silence_ms
         self._sync = sync
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -202,7 +205,7 @@ class ApacheZooKeeper:
         ]
         if len(self._addresses) > 1:
             lines.append(f"initLimit={_ticks(_FOLLOW_WITHIN_MS, self._tick_ms)}")
-            lines.append(f"syncLimit={_ticks(_SILENCE_MS, self._tick_ms)}")
+            lines.append(f"syncLimit={_ticks(self._silence_ms, self._tick_ms)}")
             for number, (quorum_port, election_port) in enumerate(self._peer_ports, start=1):
                 lines.append(f"server.{number}={HOST}:{quorum_port}:{election_port}")
         return "\n".join(lines) + "\n"

@@ -161,6 +161,7 @@ class HolderNode(Listening):
         """A NAK; its answers go back."""
         answers = self.core.on_nak(data, asker.name, self.network.now_ns)
         for answer in answers if asker.name not in self.shard.starved else []:
+            self.shard.witness.on_answer(self.name, answer)
             self.network.send(self.name, asker, partial(asker.on_packet, source=source), answer)
 
     def deadline_ns(self) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from feed.codec import Frame, decode_frame, decode_packet
-from feed.datagrams import HolderWord
+from feed.datagrams import HolderWord, is_repair
 from feed.holder import Holder
 from feed.messages import EnterOrder, Epoch, LogIn, unpad
 from feed.schema import FrameType, HolderKind
@@ -56,9 +56,8 @@ class Witness:
     def on_lead(self, name: str, life: int, epoch: int, held: Sequence[bytes]) -> None:
         """A primary has begun its reign with this list."""
         assert epoch not in self._reigns, f"{name} and {self.leaders[epoch]} lead in epoch {epoch}"
-        if epoch >= max(
-            self._reigns, default=0
-        ):  # else it was paused, and wakes too late to matter
+        if epoch > max(self._reigns, default=0):
+            # Else it was paused while it took over, and wakes too late to matter.
             mine = held[: len(self.committed)]
             assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
         self.leaders[epoch] = name
@@ -94,6 +93,20 @@ class Witness:
         elif word.kind is HolderKind.WELCOME:
             welcomed, its_life = self._lives[word.incarnation]
             self._reigns[word.epoch].acknowledge(welcomed, its_life, 0)
+
+    def on_answer(self, name: str, data: bytes) -> None:
+        """A holder answers a NAK: with frames of the list of the epoch that it says it is in."""
+        if is_repair(data):
+            return
+        header, frames = decode_packet(data)
+        reign = self._reigns.get(header.epoch)
+        for frame in frames:
+            at = frame.sequence
+            if reign is not None:
+                known = reign.frames.get(at)
+            else:  # nobody leads yet, so that only what is committed is sure
+                known = self.committed[at - 1] if at <= len(self.committed) else None
+            assert known == frame.data, f"{name} sends frame {at} of a list that may have lost"
 
     def on_committed(self, frames: Iterable[Frame]) -> None:
         """Somebody was told that these frames are committed: so they stay, for everybody."""

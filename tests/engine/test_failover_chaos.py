@@ -4,7 +4,7 @@ import pytest
 
 from tests.engine.chaos import Chaos, quietly
 
-ROUNDS = 5
+ROUNDS, LONG_ROUNDS = 3, 6
 SEEDS_PER_LONG_TEST = 100
 
 
@@ -18,4 +18,4 @@ def test_nothing_committed_changes_and_everybody_comes_back(seed: int) -> None:
 def test_nothing_committed_changes_in_thousands_of_runs(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + SEEDS_PER_LONG_TEST):
         print("seed", seed)  # which a failure shows
-        quietly(Chaos(seed, ROUNDS).run)
+        quietly(Chaos(seed, LONG_ROUNDS).run)

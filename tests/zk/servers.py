@@ -77,7 +77,8 @@ class ApacheInFolder:
     """Apache's servers, for tests without an event loop; they start at once."""
 
     def __init__(self, servers: int, folder: Path) -> None:
-        self._servers = ApacheZooKeeper(servers, folder, sync=False)
+        # On a busy machine, none of these is to take another for dead.
+        self._servers = ApacheZooKeeper(servers, folder, silence_ms=10_000, sync=False)
         asyncio.run(self._servers.start())
 
     @property

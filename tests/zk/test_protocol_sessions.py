@@ -124,7 +124,7 @@ def test_timeouts_have_bounds(zookeeper: ZooKeeper, asked_ms: int, granted_ms: i
 
 
 def test_kazoo_is_told_that_its_session_was_ended_elsewhere(connect: Connect) -> None:
-    client = connect(timeout=2.0)
+    client = connect()
     client.create("/node", ephemeral=True)
     states: queue.SimpleQueue[str] = queue.SimpleQueue()
     client.add_listener(states.put)
