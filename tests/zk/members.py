@@ -121,9 +121,13 @@ class Shard:
 
     async def until_nodes(self, path: str, condition: Callable[[dict[str, int]], bool]) -> None:
         """Wait until this holds of the nodes under `path`."""
-        async with asyncio.timeout(WITHIN_S):
-            while not condition(await self.nodes(path)):
-                await asyncio.sleep(_POLL_S)
+        nodes: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while not condition(nodes := await self.nodes(path)):
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError as error:
+            raise AssertionError(f"{path}: last seen were {nodes}") from error
 
     async def with_kazoo(self, work: Callable[[Any], Any], **options: Any) -> Any:
         """Have a client of its own do something."""
