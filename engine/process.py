@@ -197,6 +197,7 @@ class ReplicaProcess:
             "holders": replica.primary and _standings(replica.primary, replica.name),
             "zookeeper": "connected" if member.connected else "suspended",
             "members": {name: dict(data) for name, data in member.members.items()},
+            "words_refused": holder.words_refused,
             "repairs": asdict(holder.repairs),
             "received": asdict(holder.received),
             "live_orders": len(market.orders),

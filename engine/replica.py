@@ -17,10 +17,10 @@ from engine.machine import Machine
 from engine.primary import LeadSettings, Primary
 from engine.takeover import Stage, Takeover
 from feed.codec import Frame, WireError, decode_packet_header
-from feed.datagrams import HolderWord, Submission, decode_holder_word
+from feed.datagrams import HolderWord, Submission
 from feed.gap import Nak
 from feed.holder import Holder
-from feed.messages import Command, unpad
+from feed.messages import Command
 from feed.schema import HOLDER_MAGIC, FrameType, HolderKind
 from feed.vote import Vote
 
@@ -83,7 +83,6 @@ class Replica:
         self.holder = holder
         self.primary: Primary | None = None
         self.takeovers = 0
-        self.words_refused = 0  # datagrams at the replication port that were nothing we know
         self._rules = rules
         self._wall_clock_ns = wall_clock_ns
         self._backup = Backup(build_machine, holder.list.cache)
@@ -222,15 +221,9 @@ class Replica:
             if self._takeover is not None:
                 self._words += self._takeover.on_packet(data, sender, now_ns)
             return
-        try:
-            word = decode_holder_word(data)
-        except WireError:
-            self.words_refused += 1
-            return
-        if word.shard != self.holder.identity.shard or unpad(word.holder) != sender:
-            self.words_refused += 1
-            return
-        self._hear(word, sender, now_ns)
+        word = self.holder.read_word(data, sender)
+        if word is not None:
+            self._hear(word, sender, now_ns)
 
     # From ZooKeeper, and from clients.
 

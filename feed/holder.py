@@ -11,11 +11,11 @@ from collections.abc import Hashable
 from random import Random
 from typing import NamedTuple
 
-from feed.codec import RETRANSMISSION, Frame, PacketHeader, encode_packet
-from feed.datagrams import HolderWord, encode_holder_word
+from feed.codec import RETRANSMISSION, Frame, PacketHeader, WireError, encode_packet
+from feed.datagrams import HolderWord, decode_holder_word, encode_holder_word
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak, RepairPolicy
 from feed.held_list import HeldList, Reign
-from feed.messages import holder_field
+from feed.messages import holder_field, unpad
 from feed.publisher import chunks
 from feed.receiver import Receiver, ReceiverCounters
 from feed.repair import DEFAULT_REPAIR_LIMITS, RepairCounters, RepairLimits, RepairResponder
@@ -90,6 +90,7 @@ class Holder:
         self._acked = (0, 0)  # epoch and sequence
         self._acked_ns = 0
         self._return = Return()
+        self.words_refused = 0  # what came from other holders and was nothing we know
         self.is_suspicious = False  # the primary of this epoch has been silent for too long
 
     # What is known.
@@ -231,6 +232,18 @@ class Holder:
     def welcome_word(self, join: HolderWord) -> bytes:
         """The primary's answer to a JOIN: how far its list goes now."""
         return self.say(HolderKind.WELCOME, incarnation=join.incarnation)
+
+    def read_word(self, data: bytes, sender: str) -> HolderWord | None:
+        """What the configured holder `sender` says in a datagram; None, and counted, when it is
+        damaged, of another shard, or said in somebody else's name."""
+        try:
+            word = decode_holder_word(data)
+        except WireError:
+            word = None
+        if word is None or (word.shard, unpad(word.holder)) != (self.identity.shard, sender):
+            self.words_refused += 1
+            return None
+        return word
 
     def on_word(self, word: HolderWord, now_ns: int) -> list[bytes]:
         """Take in what another holder says that concerns every holder; the answers to it."""

@@ -157,6 +157,7 @@ class RetransmitterProcess:
             "gaps_filled": received.gaps_filled,
             "received": asdict(received),
             "repairs": asdict(repairs),
+            "words_refused": holder.words_refused,
             "feed_sockets": asdict(self._listener.counters),
             "repair_port": asdict(self._repair_port.counters),
             "replication_port": asdict(self._replication.counters),

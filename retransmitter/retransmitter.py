@@ -6,11 +6,9 @@ repairs its own gaps from its peers. What it has not got it says it lacks, and n
 
 from collections.abc import Hashable, Sequence
 
-from feed.codec import Frame, WireError
-from feed.datagrams import decode_holder_word
+from feed.codec import Frame
 from feed.gap import Nak
 from feed.holder import Holder
-from feed.messages import unpad
 
 
 class Retransmitter:
@@ -23,7 +21,6 @@ class Retransmitter:
     def __init__(self, holder: Holder, replicas: Sequence[str]) -> None:
         """`replicas` are the names of those who may be primary."""
         self.holder = holder
-        self.words_refused = 0  # datagrams at the replication port that were nothing we know
         self._replicas = replicas
         self._words: list[tuple[str, bytes]] = []
 
@@ -61,15 +58,9 @@ class Retransmitter:
 
     def on_word(self, data: bytes, sender: str, now_ns: int) -> None:
         """Take in a datagram that the configured holder `sender` sent to this one alone."""
-        try:
-            word = decode_holder_word(data)
-        except WireError:
-            self.words_refused += 1
-            return
-        if word.shard != self.holder.identity.shard or unpad(word.holder) != sender:
-            self.words_refused += 1
-            return
-        self._words += [(sender, answer) for answer in self.holder.on_word(word, now_ns)]
+        word = self.holder.read_word(data, sender)
+        if word is not None:
+            self._words += [(sender, answer) for answer in self.holder.on_word(word, now_ns)]
 
     def on_epoch(self, epoch: int, now_ns: int) -> None:
         """ZooKeeper has granted this epoch."""

@@ -232,7 +232,7 @@ def test_what_is_no_word_of_its_sender_is_refused(data: bytes, sender: str) -> N
     made.heard()
     made.replica.on_word(data, sender, 0)
     made.turn()
-    assert (made.replica.words_refused, made.replica.epoch, made.heard()) == (1, 1, [])
+    assert (made.replica.holder.words_refused, made.replica.epoch, made.heard()) == (1, 1, [])
 
 
 def test_a_nak_is_answered_in_every_role_with_the_same_bytes() -> None:

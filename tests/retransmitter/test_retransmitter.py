@@ -220,7 +220,7 @@ def test_hostile_bytes_from_any_side_move_nothing(noise: list[bytes]) -> None:
     assert made.holder.repairs.naks_corrupt == len(noise)
     assert made.holder.received.foreign + made.holder.received.corrupt == 2 * len(noise)
     assert (held(made), made.holder.epoch, made.holder.failure) == ((1, 5), 1, None)
-    assert made.words_refused == len(noise)
+    assert made.holder.words_refused == len(noise)
     assert made.turn(0) == []
     made.holder.check()
 
