@@ -72,7 +72,9 @@ class Unanswered:
             case MassCanceled(user_ref_num=number):
                 return self._answer(number)
             case Rejected(user_ref_num=number):
-                lost = self._answer(number if number in self._payloads else -number)
+                # A cancel's may answer an earlier one than the one that is kept: then it says
+                # nothing of what was entered in between.
+                lost = self._answer(number)
                 self._set_open(number, 0)
                 return lost
         return []
@@ -100,15 +102,15 @@ class Unanswered:
             if key < 0 or key >= next_user_ref_num
         ]
 
-    def _answer(self, key: int) -> list[int]:
+    def _answer(self, user_ref_num: int) -> list[int]:
         lost: list[int] = []
-        if key not in self._payloads:
+        if user_ref_num not in self._payloads:
             return lost
-        while (earlier := next(iter(self._payloads))) != key:
+        while (earlier := next(iter(self._payloads))) != user_ref_num:
             self._drop(earlier)
             if earlier > 0:
                 lost.append(earlier)
-        self._drop(key)
+        self._drop(user_ref_num)
         return lost
 
     def _drop(self, key: int) -> None:

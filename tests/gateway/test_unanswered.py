@@ -151,7 +151,18 @@ def test_a_rejected_cancel_is_settled() -> None:
     ledger = Ledger()
     ledger.enter(1)
     ledger.cancel(7)
-    assert ledger.told(rejected(7, RejectReason.ORDER_NOT_LIVE)) == [1]
+    assert ledger.told(rejected(7, RejectReason.ORDER_NOT_LIVE)) == []
+    assert ledger.waiting() == [1]
+
+
+def test_the_rejection_of_a_cancel_says_nothing_of_what_was_entered_before_a_later_one() -> None:
+    ledger = Ledger()
+    ledger.cancel(7)
+    ledger.enter(8)
+    ledger.cancel(7)
+    assert ledger.told(rejected(7, RejectReason.ORDER_NOT_LIVE)) == []
+    assert ledger.waiting() == [8]
+    assert ledger.told(accepted(8), rejected(7, RejectReason.ORDER_NOT_LIVE)) == []
     assert ledger.waiting() == []
 
 
