@@ -7,6 +7,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -20,16 +21,37 @@ log = structlog.get_logger()
 LINGER_SECONDS = 2.0
 
 
+class Alarm(Protocol):
+    """Something that is to be called later."""
+
+    def cancel(self) -> None:
+        """It is not called after all."""
+
+
+CallLater: TypeAlias = Callable[[float, Callable[[], None]], Alarm]
+
+
+def _call_later(seconds: float, act: Callable[[], None]) -> Alarm:
+    return asyncio.get_running_loop().call_later(seconds, act)
+
+
 class ClientConnections:
     """All connections of clients; `make` is the protocol factory for a server.
 
     `flush` is to be called whenever something may have changed in the gateway; `on_change` is
-    called when a client changed it.
+    called when a client changed it. A simulator brings its own `clock_ns` and `call_later`.
     """
 
     def __init__(
-        self, gateway: Gateway, settings: GatewaySettings, on_change: Callable[[], None]
+        self,
+        gateway: Gateway,
+        settings: GatewaySettings,
+        on_change: Callable[[], None],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        call_later: CallLater = _call_later,
     ) -> None:
+        self.clock_ns = clock_ns
+        self.call_later = call_later
         self.gateway = gateway
         self.on_change = on_change
         self.output_bytes = settings.sessions.output_bytes
@@ -81,7 +103,7 @@ class ClientConnection(asyncio.Protocol):
         self._session: Session
         self._is_reading = True
         self._was_open = False
-        self._linger: asyncio.TimerHandle | None = None  # set once the last bytes are sent
+        self._linger: Alarm | None = None  # set once the last bytes are sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -91,20 +113,21 @@ class ClientConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=output_bytes // 2, low=output_bytes // 4)
         # Else the kernel would take megabytes for a client that reads nothing.
         opened = transport.get_extra_info("socket")
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, output_bytes)
+        if opened is not None:  # a simulated connection has none
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, output_bytes)
         peer = transport.get_extra_info("peername")  # None when it is gone again already
         host = peer[0] if peer else ""
-        self._session = self._owner.gateway.connect(host, time.monotonic_ns())
+        self._session = self._owner.gateway.connect(host, self._owner.clock_ns())
         self._owner.add(self._session, self)
         self._owner.on_change()
 
     def data_received(self, data: bytes) -> None:
         if self._linger is None:
-            self._owner.gateway.on_data(self._session, data, time.monotonic_ns())
+            self._owner.gateway.on_data(self._session, data, self._owner.clock_ns())
             self._owner.on_change()
 
     def resume_writing(self) -> None:
-        self.flush(time.monotonic_ns())
+        self.flush(self._owner.clock_ns())
         self._owner.on_change()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger.cancel()
         session = self._session
         self._owner.remove(session)
-        self._owner.gateway.on_disconnected(session, time.monotonic_ns())
+        self._owner.gateway.on_disconnected(session, self._owner.clock_ns())
         assert session.closing is not None
         # Who never asked to log in is only counted: a flood of them must not flood the log.
         write = log.info if session.user else log.debug
@@ -155,8 +178,7 @@ class ClientConnection(asyncio.Protocol):
             self._read(True)
         else:
             transport.close()
-        loop = asyncio.get_running_loop()
-        self._linger = loop.call_later(LINGER_SECONDS, transport.abort)
+        self._linger = self._owner.call_later(LINGER_SECONDS, transport.abort)
 
     def _read(self, is_reading: bool) -> None:
         if is_reading != self._is_reading:

@@ -1,24 +1,21 @@
 """The gateway's TCP connection to the primary, whichever that is; made anew whenever it is lost.
 
-A thin shell; what goes over the connection, and again over the next, is decided in
-`gateway.uplink`.
+A thin shell; to whom and when it connects is decided in `gateway.dialing`, and what goes over the
+connection, and again over the next, in `gateway.uplink`.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-import structlog
-
-from feed.codec import WireError
 from feed.settings import parse_address
+from gateway.dialing import Dial, Dialer, HangUp
 from gateway.gateway import Gateway
 from gateway.settings import UplinkLimits
 from zk.election import PrimaryRecord
-
-log = structlog.get_logger()
 
 
 class PrimarySource(Protocol):
@@ -30,31 +27,48 @@ class PrimarySource(Protocol):
 
 
 class _Protocol(asyncio.Protocol):
-    """One connection."""
+    """One connection, or the attempt at it."""
 
-    def __init__(self, owner: "PrimaryConnection", record: PrimaryRecord) -> None:
+    def __init__(self, owner: "PrimaryConnection") -> None:
         self._owner = owner
-        self._record = record
         self._transport: asyncio.Transport | None = None
-        self.lost = asyncio.Event()
+        self._is_given_up = False
+        self.is_over = asyncio.Event()
 
-    async def end(self) -> None:
-        """Ends the connection, if it was made, at once; after this it is over."""
+    @property
+    def was_made(self) -> bool:
+        """Whether there is or was a connection."""
+        return self._transport is not None
+
+    def write(self, data: bytes) -> None:
+        """Send this, once it is connected."""
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def end(self, attempt: asyncio.Future[None]) -> None:
+        """End the connection, or else the attempt at it, at once."""
         if self._transport is not None:
             self._transport.abort()
-            await self.lost.wait()
+        else:
+            self._is_given_up = True
+            attempt.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        if self._is_given_up:
+            transport.abort()
+            return
         self._transport = transport
-        self._owner.on_connected(self._record, transport)
+        self._owner.on_connected()
 
     def data_received(self, data: bytes) -> None:
-        self._owner.on_data(data)
+        if not self._is_given_up:
+            self._owner.on_data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.on_lost(self._record, exc)
-        self.lost.set()
+        if not self._is_given_up:
+            self._owner.on_lost(exc)
+            self.is_over.set()
 
 
 class PrimaryConnection:
@@ -73,37 +87,26 @@ class PrimaryConnection:
         random: Random,
         on_change: Callable[[], None],
     ) -> None:
-        self._gateway = gateway
         self._source = source
-        self._limits = limits
-        self._random = random
+        self._timeout_seconds = limits.connect_timeout_ns / 1e9
         self._on_change = on_change
-        self._record: PrimaryRecord | None = None  # of the primary that is or was connected last
-        self._news = asyncio.Event()  # there may be another record
-        self._transport: asyncio.Transport | None = None
-        self._has_decided = False  # the primary, anything, on this connection
-        self._is_in_vain = False  # the last connection: it was lost before anything was decided
-        self._is_ending = False  # on purpose
-        self._last_failure = ""  # why the last attempt at this primary came to nothing
+        self._dialer = Dialer(gateway, limits, random)
+        self._news = asyncio.Event()  # there may be something to do that `flush` has not done
+        self._protocol: _Protocol | None = None
+        self._attempt: asyncio.Future[None] | None = None
+        self._unforeseen: BaseException | None = None
 
     async def run(self) -> None:
         """Connects to the newest primary, and connects again, until it is cancelled."""
-        while True:
-            self._news.clear()
-            record = self._record = self._newest()
-            news = asyncio.ensure_future(self._until_newer())
-            attempts = [] if record is None else [asyncio.ensure_future(self._hold(record))]
-            tasks = [news, *attempts]
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            finally:
-                self._is_ending = True
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                self._is_ending = False
+        try:
+            while self._unforeseen is None:
+                self._news.clear()
+                self._dialer.on_record(self._source.primary)
+                self.flush(time.monotonic_ns())
+                await self._until_due()
+            raise self._unforeseen
+        finally:
+            await self._stop()
 
     def on_record(self) -> None:
         """The source may know of another primary."""
@@ -111,99 +114,67 @@ class PrimaryConnection:
 
     def flush(self, now_ns: int) -> None:
         """Sends what there is to send; ends a connection that is of no more use."""
-        if self._transport is None:
-            return
-        uplink = self._gateway.uplink
-        if uplink.is_outdated:
-            log.warning("primary has a successor; connecting anew")
-            self.abort()
-        elif uplink.is_overdue(now_ns):
-            log.warning("primary decides nothing; connecting anew", pending=uplink.pending_count)
-            self.abort()
-        else:
-            data = uplink.take_output()
-            if data:
-                self._transport.write(data)
+        match self._dialer.take_action(now_ns):
+            case Dial(record):
+                self._dial(record)
+            case HangUp():
+                assert self._protocol is not None
+                assert self._attempt is not None
+                self._protocol.end(self._attempt)
+        data = self._dialer.take_output()
+        if data:
+            assert self._protocol is not None
+            self._protocol.write(data)
 
-    def abort(self) -> None:
-        """Ends the connection, if there is one, at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def on_connected(self, record: PrimaryRecord, transport: asyncio.Transport) -> None:
+    def on_connected(self) -> None:
         """A connection is made."""
-        self._transport = transport
-        self._gateway.on_uplink_connected(record.epoch, time.monotonic_ns())
-        pending = self._gateway.uplink.pending_count
-        write = log.debug if self._is_in_vain else log.info  # a backup ends it again at once
-        write("primary connected", **record._asdict(), pending=pending)
+        self._dialer.on_connected(time.monotonic_ns())
         self._on_change()
 
     def on_data(self, data: bytes) -> None:
         """The primary sent something."""
-        try:
-            self._gateway.on_uplink_data(data, time.monotonic_ns())
-        except WireError as error:
-            log.warning("this is no decision of the primary; connecting anew", why=str(error))
-            self.abort()
-        else:
-            self._has_decided = True
-            self._last_failure = ""
+        self._dialer.on_data(data, time.monotonic_ns())
         self._on_change()
 
-    def on_lost(self, record: PrimaryRecord, error: Exception | None) -> None:
+    def on_lost(self, error: Exception | None) -> None:
         """The connection is over."""
-        self._transport = None
-        self._is_in_vain = not self._has_decided
-        self._gateway.on_uplink_lost(time.monotonic_ns())
-        if not self._is_ending:
-            self._failed("primary lost", record, str(error or "it was closed"))
+        self._dialer.on_lost(str(error or "it was closed"), time.monotonic_ns())
+        self._news.set()
         self._on_change()
 
-    def _newest(self) -> PrimaryRecord | None:
-        """The record to go by: never an older one than before."""
-        known, record = self._record, self._source.primary
-        if known is None or (record is not None and record.epoch >= known.epoch):
-            return record
-        return known
+    async def _until_due(self) -> None:
+        deadline_ns = self._dialer.deadline_ns
+        seconds = None
+        if deadline_ns is not None:
+            seconds = max(0, deadline_ns - time.monotonic_ns()) / 1e9
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
 
-    async def _until_newer(self) -> None:
-        while self._newest() == self._record:
-            self._news.clear()
-            await self._news.wait()
+    def _dial(self, record: PrimaryRecord) -> None:
+        protocol = self._protocol = _Protocol(self)
+        attempt = self._attempt = asyncio.ensure_future(self._connect(protocol, record))
+        attempt.add_done_callback(lambda _: self._on_attempted(protocol, attempt))
 
-    async def _hold(self, record: PrimaryRecord) -> None:
-        """Connects to this primary, and connects to it again, until it is cancelled."""
-        self._is_in_vain = False
-        self._last_failure = ""
-        wait_ns = self._limits.shortest_wait_ns
-        while True:
-            protocol = _Protocol(self, record)
-            self._has_decided = False
-            try:
-                if await self._connect(protocol, record):
-                    await protocol.lost.wait()
-            finally:
-                await protocol.end()
-            if self._has_decided:
-                wait_ns = self._limits.shortest_wait_ns
-            # Gateways that lost the same primary do not all come back at once.
-            await asyncio.sleep((wait_ns - self._random.randrange(wait_ns // 2 + 1)) / 1e9)
-            wait_ns = min(2 * wait_ns, self._limits.longest_wait_ns)
+    async def _connect(self, protocol: _Protocol, record: PrimaryRecord) -> None:
+        host, port = parse_address(record.commands)
+        # A host that is gone does not refuse a connection; it says nothing.
+        async with asyncio.timeout(self._timeout_seconds):
+            await asyncio.get_running_loop().create_connection(lambda: protocol, host, port)
 
-    async def _connect(self, protocol: _Protocol, record: PrimaryRecord) -> bool:
-        loop = asyncio.get_running_loop()
-        try:
-            host, port = parse_address(record.commands)
-            # A host that is gone does not refuse a connection; it says nothing.
-            async with asyncio.timeout(self._limits.connect_timeout_ns / 1e9):
-                await loop.create_connection(lambda: protocol, host, port)
-        except (OSError, ValueError) as error:  # TimeoutError is an OSError
-            self._failed("primary not reached", record, str(error) or "no answer")
-            return False
-        return True
+    def _on_attempted(self, protocol: _Protocol, attempt: asyncio.Future[None]) -> None:
+        error = None if attempt.cancelled() else attempt.exception()
+        if error is not None and not isinstance(error, OSError | ValueError):
+            self._unforeseen = error
+        if not protocol.was_made:  # TimeoutError is an OSError
+            self._dialer.on_failed(str(error or "") or "no answer", time.monotonic_ns())
+        self._news.set()
 
-    def _failed(self, what: str, record: PrimaryRecord, why: str) -> None:
-        write = log.debug if why == self._last_failure else log.warning  # once is enough
-        write(what, **record._asdict(), why=why)
-        self._last_failure = why
+    async def _stop(self) -> None:
+        """Ends what there is, without another attempt."""
+        self._dialer.stop()
+        self.flush(time.monotonic_ns())
+        if self._attempt is not None:
+            await asyncio.gather(self._attempt, return_exceptions=True)
+        if self._protocol is not None and self._protocol.was_made:
+            await self._protocol.is_over.wait()

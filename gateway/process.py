@@ -23,7 +23,7 @@ from gateway.client_connections import ClientConnections
 from gateway.closing import ClosingReason
 from gateway.gateway import Gateway, Verification
 from gateway.primary_connection import PrimaryConnection, PrimarySource
-from gateway.session import Phase
+from gateway.secret_checks import SecretChecks
 from gateway.settings import GatewaySettings
 from gateway.verifier import Verifier
 from zk.membership import Member
@@ -76,7 +76,7 @@ class GatewayProcess:
         self._tls = _tls_context(settings)
         self._verifier = Verifier(settings.clients)
         self._verifications: set[asyncio.Task[None]] = set()
-        self._verifier_turn = asyncio.Semaphore(VERIFIER_THREADS)
+        self._checks = SecretChecks(self.gateway, VERIFIER_THREADS)
         self._executor = ThreadPoolExecutor(VERIFIER_THREADS, "verifier")
         self._flushed = asyncio.Event()
         self._membership = membership
@@ -134,7 +134,7 @@ class GatewayProcess:
         """Carries out what the gateway asks for, after anything that has happened to it."""
         now_ns = time.monotonic_ns()
         self.connections.flush(now_ns)
-        for verification in self.gateway.take_verifications():
+        for verification in self._checks.take(now_ns):
             task = asyncio.ensure_future(self._verify(verification))
             self._verifications.add(task)
             task.add_done_callback(self._verifications.discard)
@@ -186,22 +186,16 @@ class GatewayProcess:
         self.gateway.on_feed(groups, subscriber.epoch, subscriber.committed_sequence, now_ns)
 
     async def _verify(self, verification: Verification) -> None:
-        session, name, secret = verification
+        _, name, secret = verification
         loop = asyncio.get_running_loop()
-        async with self._verifier_turn:
-            if session.phase is Phase.CLOSED:  # nobody waits for it any more
-                self.gateway.on_unverifiable(session, time.monotonic_ns())
-                return
-            try:
-                client = await loop.run_in_executor(
-                    self._executor, self._verifier.verify, name, secret
-                )
-            except Exception as error:  # no traceback: it might show the secret
-                log.error("secret not checked", client=name, why=repr(error))
-                self.gateway.on_unverifiable(session, time.monotonic_ns())
-            else:
-                self._tell_of_feed([])  # it is not let in while this gateway lags behind
-                self.gateway.on_verified(session, client, time.monotonic_ns())
+        try:
+            client = await loop.run_in_executor(self._executor, self._verifier.verify, name, secret)
+        except Exception as error:  # no traceback: it might show the secret
+            log.error("secret not checked", client=name, why=repr(error))
+            self._checks.on_failed(verification, time.monotonic_ns())
+        else:
+            self._tell_of_feed([])  # it is not let in while this gateway lags behind
+            self._checks.on_checked(verification, client, time.monotonic_ns())
         self.flush()
 
     async def _end_sessions(self, reason: ClosingReason) -> None:
