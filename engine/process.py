@@ -39,6 +39,7 @@ from feed.schema import FrameType
 from feed.settings import FailoverSettings, ShardSettings
 from zk.membership import Member
 from zk.settings import ZooKeeperSettings
+from zk.standing import Standing
 
 log = structlog.get_logger()
 
@@ -96,6 +97,7 @@ class ReplicaProcess:
             commands=str(settings.commands),
             on_change=self._on_zookeeper,
         )
+        self._standing = Standing(self.replica, self._member)
         self._resources = contextlib.ExitStack()
         with self._resources:
             self._sender = FeedSender(feed)
@@ -121,7 +123,6 @@ class ReplicaProcess:
             after=self.turn,
         )
         self._state = self.replica.state
-        self._told: tuple[int | None, bool, int] = (None, False, 0)
         self._dies_in_group = False
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -158,7 +159,7 @@ class ReplicaProcess:
             _die_in_group(output.packets, self._sender)
         self._sender.send(output.packets)
         self._replication.send(output.words)
-        self._tell_zookeeper()
+        self._standing.tell(time.monotonic_ns())
         state = self.replica.state
         if state is not self._state or state is State.PRIMARY:
             self._commands.settle()
@@ -212,30 +213,8 @@ class ReplicaProcess:
 
     def _on_zookeeper(self) -> None:
         """ZooKeeper has told something new."""
-        member, now_ns = self._member, time.monotonic_ns()
-        if member.epoch_at_start is not None:
-            self.replica.holder.on_start(
-                member.epoch_at_start, was_here=member.was_here, now_ns=now_ns
-            )
-        if member.epoch is not None:
-            self.replica.on_epochs(member.epoch, member.granted, now_ns)
+        self._standing.heed(time.monotonic_ns())
         self.turn()
-
-    def _tell_zookeeper(self) -> None:
-        """What ZooKeeper should know, when that has changed."""
-        replica, member = self.replica, self._member
-        told = (replica.suspected_epoch, replica.is_electable(time.monotonic_ns()), replica.epoch)
-        if told != self._told:
-            self._told = told
-            suspected, member.electable, epoch = told
-            if suspected is None:
-                member.withdraw()
-            else:
-                member.suspect(suspected)
-            if epoch:
-                member.observe_epoch(epoch)
-        if member.granted is not None and replica.gives_back(member.granted):
-            member.yield_epoch()
 
     async def _keep_time(self) -> None:
         while True:

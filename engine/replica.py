@@ -227,6 +227,10 @@ class Replica:
 
     # From ZooKeeper, and from clients.
 
+    def on_start(self, epoch: int, *, was_here: bool, now_ns: int) -> None:
+        """ZooKeeper's word: the newest epoch at the start, and whether it was there before that."""
+        self.holder.on_start(epoch, was_here=was_here, now_ns=now_ns)
+
     def on_epochs(self, epoch: int, granted: int | None, now_ns: int) -> None:
         """ZooKeeper's word: the newest epoch, and the one that was granted to this replica."""
         if epoch > self.epoch:

@@ -22,6 +22,7 @@ from retransmitter.retransmitter import Retransmitter
 from retransmitter.settings import RetransmitterSettings
 from zk.membership import Member
 from zk.settings import ZooKeeperSettings
+from zk.standing import Standing
 
 log = structlog.get_logger()
 
@@ -78,7 +79,7 @@ class RetransmitterProcess:
             holder=True,
             on_change=self._on_zookeeper,
         )
-        self._told: tuple[int | None, int] = (None, 0)
+        self._standing = Standing(self.retransmitter, self._member)
         self._was_failing = False
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -121,18 +122,9 @@ class RetransmitterProcess:
 
     def turn(self) -> None:
         """Let out what anything that came in has caused."""
-        retransmitter, member = self.retransmitter, self._member
-        self._replication.send(retransmitter.turn(time.monotonic_ns()))
-        told = (retransmitter.suspected_epoch, retransmitter.holder.epoch)
-        if told != self._told:
-            self._told = told
-            suspected, epoch = told
-            if suspected is None:
-                member.withdraw()
-            else:
-                member.suspect(suspected)
-            if epoch:
-                member.observe_epoch(epoch)
+        now_ns = time.monotonic_ns()
+        self._replication.send(self.retransmitter.turn(now_ns))
+        self._standing.tell(now_ns)
         self._report_failure()
         self._listener.wake()
 
@@ -165,12 +157,7 @@ class RetransmitterProcess:
 
     def _on_zookeeper(self) -> None:
         """ZooKeeper has told something new."""
-        member, now_ns = self._member, time.monotonic_ns()
-        holder = self.retransmitter.holder
-        if member.epoch_at_start is not None:
-            holder.on_start(member.epoch_at_start, was_here=member.was_here, now_ns=now_ns)
-        if member.epoch is not None:
-            self.retransmitter.on_epoch(member.epoch, now_ns)
+        self._standing.heed(time.monotonic_ns())
         self.turn()
 
     def _report_failure(self) -> None:

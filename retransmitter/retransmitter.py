@@ -35,9 +35,22 @@ class Retransmitter:
         return None
 
     @property
+    def epoch(self) -> int:
+        """The highest epoch seen or promised."""
+        return self.holder.epoch
+
+    @property
     def suspected_epoch(self) -> int | None:
         """The epoch whose primary it takes for dead."""
         return self.holder.epoch if self.holder.is_suspicious else None
+
+    def is_electable(self, now_ns: int) -> bool:
+        """Never: it only keeps the list."""
+        return False
+
+    def gives_back(self, epoch: int) -> bool:
+        """Never: it is granted none."""
+        return False
 
     def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
         """Take in a datagram from the feed, or a peer's answer; nothing is to be delivered."""
@@ -62,8 +75,12 @@ class Retransmitter:
         if word is not None:
             self._words += [(sender, answer) for answer in self.holder.on_word(word, now_ns)]
 
-    def on_epoch(self, epoch: int, now_ns: int) -> None:
-        """ZooKeeper has granted this epoch."""
+    def on_start(self, epoch: int, *, was_here: bool, now_ns: int) -> None:
+        """ZooKeeper's word: the newest epoch at the start, and whether it was there before that."""
+        self.holder.on_start(epoch, was_here=was_here, now_ns=now_ns)
+
+    def on_epochs(self, epoch: int, granted: int | None, now_ns: int) -> None:
+        """ZooKeeper's word: the newest epoch that was granted, which is never its own."""
         self.holder.promise(epoch, now_ns)
 
     def turn(self, now_ns: int) -> list[tuple[str, bytes]]:

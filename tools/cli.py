@@ -39,6 +39,13 @@ _COMMANDS = (
     _Command("demo", "tools.demo", "demo", "Run a whole exchange here, with a live view.", _TRY),
     _Command("replay", "tools.replay.command", "replay", "Play recorded order flow.", _TRY),
     _Command("bench", "tools.bench.command", "bench_app", "Measure what the parts cost.", _TRY),
+    _Command(
+        "simulate",
+        "tools.simulation.command",
+        "simulate",
+        "Simulate an exchange under every fault.",
+        _TRY,
+    ),
     _Command("send", "tools.send", "send", "Enter orders from the shell.", _TRADE),
     _Command("load", "tools.load.command", "load", "Send synthetic order flow.", _TRADE),
     _Command("subscribe", "tools.subscribe", "subscribe", "Print the feed, or a book.", _TRADE),

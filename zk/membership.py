@@ -2,27 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 
 from zk.client import ZooKeeperClient
-from zk.election import PrimaryRecord
 from zk.nodes import ShardNodes
 from zk.operations import Answer
+from zk.participant import Participant
 from zk.presence import Identity, Presence
 from zk.settings import ZooKeeperSettings
 
 log = structlog.get_logger()
 
 
-class Member:
-    """One process in the ZooKeeper of one shard; to be used on one event loop.
-
-    `on_change` is called there whenever something has changed of what the properties tell. What is
-    wanted of it may be said at any time: it is done once ZooKeeper is there, if still wanted.
-    """
+class Member(Participant):
+    """A participant on a real connection; to be used, and told of changes, on one event loop."""
 
     def __init__(
         self,
@@ -42,14 +37,13 @@ class Member:
         """
         if not name or "/" in name:
             raise ValueError(f"{name!r} can't be the name of a node in ZooKeeper")
-        self._settings = settings
-        self._on_change = on_change
-        self._presence = Presence(
+        presence = Presence(
             ShardNodes.of(settings.root, exchange, shard),
             Identity(name, role, holder, commands, time.time_ns()),
             return_time_ns=settings.session_timeout_ms * 1_000_000,
         )
-        self._known = self._presence.known
+        super().__init__(presence, on_change)
+        self._settings = settings
         self._client: ZooKeeperClient | None = None
         self._session: tuple[int, bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -71,74 +65,6 @@ class Member:
         self._known = self._presence.known
         if client is not None:
             await client.stop()
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection; without one, all that is told here may be out of date."""
-        return self._known.connected
-
-    @property
-    def epoch(self) -> int | None:
-        """The newest granted epoch that is known; None until ZooKeeper was read. It only grows."""
-        return self._known.epoch
-
-    @property
-    def epoch_at_start(self) -> int | None:
-        """The newest epoch when this process first connected; None until that is known."""
-        return self._known.epoch_at_start
-
-    @property
-    def was_here(self) -> bool:
-        """Whether this holder was ever there before this process; known with `epoch_at_start`."""
-        return self._known.was_here
-
-    @property
-    def primary(self) -> PrimaryRecord | None:
-        """Who reigns, as last known."""
-        return self._known.primary
-
-    @property
-    def members(self) -> Mapping[str, Mapping[str, Any]]:
-        """Who is alive, as last known, and what each says of itself."""
-        return self._known.members
-
-    @property
-    def granted(self) -> int | None:
-        """The epoch in which this process reigns, until somebody else does or it yields."""
-        return self._known.granted
-
-    @property
-    def electable(self) -> bool:
-        """Whether this replica takes the next epoch when nobody reigns, or the holders say so.
-
-        What it wins after this has become False it gives up at once, untold.
-        """
-        return self._presence.electable
-
-    @electable.setter
-    def electable(self, value: bool) -> None:
-        self._presence.electable = value
-        self._carry_out()
-
-    def suspect(self, epoch: int) -> None:
-        """Tell the others that the primary of this epoch is silent."""
-        self._presence.suspect(epoch)
-        self._carry_out()
-
-    def withdraw(self) -> None:
-        """Take the suspicion back."""
-        self._presence.withdraw()
-        self._carry_out()
-
-    def observe_epoch(self, epoch: int) -> None:
-        """The feed has shown this epoch: a ZooKeeper that has forgotten it is told."""
-        self._presence.observe_epoch(epoch)
-        self._carry_out()
-
-    def yield_epoch(self) -> None:
-        """Reign no more. Set `electable` to False before, lest the next epoch be taken at once."""
-        self._presence.yield_epoch()
-        self._carry_out()
 
     def session(self) -> tuple[int, str]:
         """The newest session's number, and its password in hex: with both, it can be ended.
@@ -181,7 +107,6 @@ class Member:
         self._carry_out()
 
     def _carry_out(self) -> None:
-        """Ask for what is to be done now, and see to what is to be done later."""
         client = self._client
         if client is None:
             return

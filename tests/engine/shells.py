@@ -12,7 +12,7 @@ from engine.replica import (
     State,
 )
 from feed.schema import HolderKind
-from tests.engine.cluster_nodes import LISTING
+from tests.engine.cluster import LISTING
 from tests.engine.writing import (
     FIVE,
     datagram,

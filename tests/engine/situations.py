@@ -1,7 +1,7 @@
 """Where the tests of a whole shard begin, and what they wait for."""
 
 from tests.engine.cluster import Cluster
-from tests.engine.cluster_nodes import HolderNode, ReplicaNode
+from tools.simulation.holders import HolderNode, ReplicaNode
 
 
 def trading(orders: int = 40, *, seed: int = 1) -> tuple[Cluster, ReplicaNode]:

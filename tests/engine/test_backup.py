@@ -14,7 +14,7 @@ from feed.cache import FRAME_OVERHEAD_BYTES, FrameCache
 from feed.codec import decode_frame, encode_frame
 from feed.messages import Command, Epoch, Event, Trade
 from feed.schema import FrameType
-from tests.engine.cluster_trader import order
+from tests.engine.trader import order
 from tests.engine.writing import Author, begun, cache_of
 
 # 1 EPOCH · 2 listing · 3 log-in · 4, 5 buy · 6 sell, 7 and 8 its trades · 9, 10 buy · 11 sell, 12

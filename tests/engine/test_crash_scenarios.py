@@ -11,8 +11,8 @@ from engine.replica import State
 from feed.codec import decode_frame, decode_packet
 from feed.faults import FaultShares
 from tests.engine.cluster import Cluster
-from tests.engine.cluster_nodes import ReplicaNode
 from tests.engine.situations import list_of, others, took_over, trading
+from tools.simulation.holders import ReplicaNode
 
 
 def test_scenario_01_primary_killed() -> None:
@@ -179,12 +179,12 @@ def check_failover_on(shares: FaultShares, seed: int) -> None:
 def test_scenario_11_retransmitter_that_lacks_frames() -> None:
     cluster, first = trading()
     poor, rich = cluster.retransmitters.values()
-    deaf = cluster.subscribers[0]
+    deaf = cluster.subscribers["s1"]
     cluster.cut(poor.name, [first.name], ways="in")
     cluster.shard.starved.add(poor.name)
     cluster.cut(deaf.name, [first.name], ways="in")
     cluster.trade(20)
-    cluster.run_until(lambda: len(cluster.witness.entered) == 60)
+    cluster.run_until(lambda: len(cluster.entered) == 60)
     assert poor.holder.last_sequence < rich.holder.last_sequence
     cluster.network.heal()
     cluster.cut(poor.name, [first.name], ways="in")
@@ -208,7 +208,7 @@ def test_scenario_12_a_frame_that_nobody_has_stops_the_shard_loudly_until_somebo
     for node in deaf:
         cluster.shard.starved.add(node.name)
     cluster.trade(1)
-    cluster.run_until(lambda: len(cluster.witness.entered) == 41)  # held by three of five
+    cluster.run_until(lambda: len(cluster.entered) == 41)  # held by three of five
     committed = list_of(cluster)
     for node in keepers:
         node.pause()
@@ -285,7 +285,7 @@ def test_scenario_13_all_backups_behind() -> None:
     for node in backups:
         cluster.shard.starved.add(node.name)
     cluster.trade(30)
-    cluster.run_until(lambda: len(cluster.witness.entered) == 70)
+    cluster.run_until(lambda: len(cluster.entered) == 70)
     committed = list_of(cluster)
     assert all(node.holder.last_sequence < len(committed) for node in backups)
     first.kill()

@@ -13,10 +13,9 @@ from engine.replica import State
 from feed.codec import decode_frame
 from feed.messages import Command, EnterOrder, Event, Trade
 from feed.vote import Vote
-from tests.engine.cluster import Cluster
-from tests.engine.cluster_nodes import HolderNode, ReplicaNode
-from tests.engine.cluster_zookeeper import SESSION_NS
+from tests.engine.cluster import SESSION_NS, Cluster
 from tests.engine.situations import list_of, others, took_over, trading
+from tools.simulation.holders import HolderNode, ReplicaNode
 
 TOO_FEW = "too few holders that remember: the shard stops until more of them are back"
 
@@ -137,8 +136,8 @@ def test_of_two_candidates_whom_a_forgetful_zookeeper_grants_one_epoch_one_leads
         candidates = cluster.backups()
         epoch = first.core.epoch + 1
         for node in candidates:
-            node.granted = epoch
-            node.do(node.life, partial(node.on_epochs, epoch))
+            grant = partial(node.core.on_epochs, epoch, epoch, cluster.network.now_ns)
+            node.do(node.life, grant)
         cluster.run(100)
         leading = [node.name for node in candidates if node.core.state is State.PRIMARY]
         assert len(candidates) == 2
@@ -161,7 +160,7 @@ def test_primary_whose_holders_do_not_acknowledge_takes_no_more_than_its_window(
     # The group that fills the window may go beyond it, and nothing after that.
     assert 30 <= primary.last_sequence - primary.committed_sequence < 60
     assert primary.committed_sequence == before
-    assert len(cluster.witness.entered) == 0
+    assert len(cluster.entered) == 0
     cluster.network.heal()
     assert cluster.settle() is leader
     assert not primary.is_full
@@ -175,6 +174,7 @@ def test_planted_wrong_frame_is_found_at_that_frame_and_the_replica_is_not_elect
     cluster = Cluster(machines=machines, starts_ms={"e3": 50})  # when another one leads
     leader = cluster.trading()
     faulty = cluster.replicas["e3"]
+    cluster.run_until(lambda: faulty in cluster.backups())
     cluster.trade(29)
     cluster.settle()
     at = len(list_of(cluster)) + 1
@@ -195,7 +195,7 @@ def test_planted_wrong_frame_is_found_at_that_frame_and_the_replica_is_not_elect
     assert leader.core.primary is not None
     assert leader.core.primary.held["e3"] == at - 1
     assert faulty.core.state is State.DIVERGED
-    assert not faulty.is_electable
+    assert not faulty.core.is_electable(cluster.network.now_ns)
     third = next(node for node in cluster.replicas.values() if node not in (leader, faulty))
     for node in (leader, third):
         node.kill()
@@ -218,7 +218,7 @@ def test_wrong_frame_is_found_in_what_a_candidate_adopts_too() -> None:
     cluster.shard.starved.add(faulty.name)
     cluster.cut(leader.name, [faulty.name], ways="out")
     cluster.trade(1)
-    cluster.run_until(lambda: len(cluster.witness.entered) == 30)
+    cluster.run_until(lambda: len(cluster.entered) == 30)
     second.reaches_zookeeper = False
     leader.kill()
     cluster.run_until(lambda: faulty.core.divergence is not None)
@@ -299,7 +299,7 @@ def test_a_holder_that_returned_votes_when_it_has_caught_up_and_not_before() -> 
     cluster.shard.starved.add(node.name)
     node.start()
     cluster.trade(20)
-    cluster.run_until(lambda: len(cluster.witness.entered) == 80)
+    cluster.run_until(lambda: len(cluster.entered) == 80)
     cluster.run(100)
     assert vote_of(node) is Vote.RETURNING
     assert leader.core.primary is not None
@@ -324,7 +324,7 @@ def test_what_a_holder_acknowledged_before_its_return_counts_no_more() -> None:
     helper.kill()
     cluster.shard.starved.add(helper.name)
     helper.start()
-    cluster.run(5)
+    cluster.run(15)
     assert primary.held[helper.name] == 0
     before = primary.committed_sequence
     rest[0].unpause()

@@ -17,10 +17,9 @@ from feed.datagrams import Repair, Submission, encode_repair
 from feed.messages import Epoch, SetTradingState, holder_field
 from feed.schema import RepairKind
 from feed.vote import Vote
-from tests.engine.cluster_nodes import SUSPICION_NS, SYMBOL
-from tests.engine.cluster_trader import LOGIN
-from tests.engine.cluster_zookeeper import MILLISECOND_NS
+from tests.engine.cluster import SUSPICION_NS
 from tests.engine.shells import ACK, ANSWER, ASK, FORGOT, REPLICAS, following, leading, replica
+from tests.engine.trader import LOGIN, SYMBOL
 from tests.engine.writing import (
     FIVE,
     LOG_IN,
@@ -31,6 +30,7 @@ from tests.engine.writing import (
     holder,
     packets,
 )
+from tools.simulation.world import MILLISECOND_NS
 
 # Backups
 

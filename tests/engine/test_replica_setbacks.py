@@ -14,9 +14,7 @@ from feed.datagrams import Submission, decode_holder_word
 from feed.gap import DEFAULT_REPAIR_POLICY
 from feed.messages import Command, Event
 from feed.vote import JOIN_REPEAT_NS
-from tests.engine.cluster_nodes import SUSPICION_NS
-from tests.engine.cluster_trader import LOGIN, order
-from tests.engine.cluster_zookeeper import MILLISECOND_NS
+from tests.engine.cluster import SUSPICION_NS
 from tests.engine.shells import (
     ACK,
     ANSWER,
@@ -29,6 +27,7 @@ from tests.engine.shells import (
     leading,
     replica,
 )
+from tests.engine.trader import LOGIN, order
 from tests.engine.writing import (
     LOG_IN,
     Author,
@@ -38,6 +37,7 @@ from tests.engine.writing import (
     heartbeat,
     packets,
 )
+from tools.simulation.world import MILLISECOND_NS
 
 # Stepping down
 

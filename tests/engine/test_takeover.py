@@ -12,7 +12,6 @@ from feed.codec import RETRANSMISSION, PacketHeader, encode_packet
 from feed.holder import FETCH_FRAMES, Holder
 from feed.messages import Epoch
 from feed.schema import HolderKind
-from tests.engine.cluster_nodes import SHARD
 from tests.engine.writing import (
     FIVE,
     Author,
@@ -24,6 +23,7 @@ from tests.engine.writing import (
     said,
     word,
 )
+from tools.simulation.shard import SHARD
 
 LIST = begun(9).frames
 EPOCH = 2

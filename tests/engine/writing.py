@@ -20,8 +20,9 @@ from feed.messages import (
 )
 from feed.publisher import chunks
 from feed.schema import HOLDER_MAGIC, HolderKind
-from tests.engine.cluster_nodes import LISTING, SHARD, SUSPICION_NS
-from tests.engine.cluster_trader import CLIENT, LOGIN, order
+from tests.engine.cluster import LISTING, SUSPICION_NS
+from tests.engine.trader import CLIENT, LOGIN, order
+from tools.simulation.shard import SHARD
 
 PAYLOAD_BYTES = 1400
 LOG_IN = LogIn(CLIENT, LOGIN, SelfTradePrevention.OFF)

@@ -1,9 +1,7 @@
 """A primary, retransmitters and a subscriber on a bad network, in virtual time, under a seed."""
 
-import heapq
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
 from random import Random
 
 from feed.cache import FrameCache
@@ -15,58 +13,11 @@ from feed.receiver import Receiver
 from feed.repair import RepairLimits, RepairResponder
 from feed.subscriber import Group, Subscriber
 from tests.feed.lists import SECOND_NS, SHARD
+from tools.simulation.world import Timer, World
 
 CACHE_BYTES = 64 << 20
 SHORTEST_DELAY_NS, LONGEST_DELAY_NS = 20_000, 400_000
 EPOCH = 3
-
-
-class World:
-    """Virtual time: what happens, in the order of its time."""
-
-    def __init__(self) -> None:
-        self.now_ns = 0
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = count()
-
-    def at(self, time_ns: int, act: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (max(time_ns, self.now_ns), next(self._order), act))
-
-    def run(self, is_done: Callable[[], bool], limit_ns: int) -> bool:
-        """Let things happen until `is_done` or the time limit; whether it is done."""
-        while not is_done():
-            if not self._due or self._due[0][0] > limit_ns:
-                return False
-            self.now_ns, _, act = heapq.heappop(self._due)
-            act()
-        return True
-
-
-class Timer:
-    """Calls `ring` at a node's deadline, which it reads anew whenever it is set."""
-
-    def __init__(
-        self, world: World, deadline_ns: Callable[[], int | None], ring: Callable[[], None]
-    ) -> None:
-        self._world = world
-        self._deadline_ns = deadline_ns
-        self._ring = ring
-        self._set_for_ns: int | None = None
-
-    def set(self) -> None:
-        deadline_ns = self._deadline_ns()
-        if deadline_ns is None or (
-            self._set_for_ns is not None and self._set_for_ns <= deadline_ns
-        ):
-            return
-        self._set_for_ns = deadline_ns
-        self._world.at(deadline_ns, self._on_due)
-
-    def _on_due(self) -> None:
-        if self._set_for_ns is not None and self._set_for_ns <= self._world.now_ns:
-            self._set_for_ns = None
-            self._ring()
-        self.set()
 
 
 class Holder:

@@ -1,196 +1,31 @@
-"""A small model of ZooKeeper, and processes that are driven by hand against it.
+"""ZooKeeper's model without its time, and processes that are driven by hand against it.
 
-A history of states, each a whole tree. A connection is served from one of them, never an older one
-than before; what it writes goes to the newest one. Requests, answers and watch events wait until
-the test lets them on, and may be lost with the connection.
+Requests, answers and watch events wait until the test lets them on, and may be lost with the
+connection.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tools.simulation.zookeeper_tree import Connection, History, State
 from zk.nodes import ShardNodes
-from zk.operations import (
-    Answer,
-    Change,
-    CheckVersion,
-    Children,
-    Create,
-    Delete,
-    Failure,
-    Names,
-    Node,
-    Operation,
-    Prepare,
-    Read,
-    ReadChildren,
-    ReadNames,
-    Request,
-    SetData,
-    Synchronize,
-    Write,
-)
 from zk.presence import Identity, Presence
 
 SHARD = ShardNodes.of("/lockstep", "DEMO", 0)
 RETURN_TIME_NS = 2_000_000_000
 
-Tree = dict[str, Node]
 
-
-class ModelZooKeeper:
-    """The ensemble: the states that it has been through, and the sessions that live."""
+class ModelZooKeeper(History):
+    """The ensemble, and the time of the processes that are driven against it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.now_ns = 0
-        self.history: list[Tree] = [{}]
-        self.sessions: set[int] = set()
-        self._session = 0
-        self._created = 0
-
-    @property
-    def tree(self) -> Tree:
-        """The newest state."""
-        return self.history[-1]
-
-    def new_session(self) -> int:
-        self._session += 1
-        self.sessions.add(self._session)
-        return self._session
-
-    def expire(self, session: int) -> None:
-        """End a session, and all its nodes with it."""
-        self.sessions.discard(session)
-        self.history.append(
-            {path: node for path, node in self.tree.items() if node.owner != session}
-        )
 
     def forget(self) -> None:
         """Start anew with nothing; connections have to be dropped before."""
         self.sessions.clear()
-        self.history = [{}]
-
-    def names(self, tree: Tree, path: str) -> frozenset[str]:
-        return frozenset(each.rpartition("/")[2] for each in tree if _parent(each) == path)
-
-    def write(self, changes: tuple[Change, ...], session: int) -> Failure | None:
-        tree = dict(self.tree)
-        for change in changes:
-            failure = self._apply(tree, change, session)
-            if failure is not None:
-                return failure
-        self.history.append(tree)
-        return None
-
-    def prepare(self, nodes: tuple[tuple[str, bytes], ...]) -> None:
-        tree = dict(self.tree)
-        for path, data in nodes:
-            if path not in tree:
-                tree[path] = self._node(data, 0)
-        self.history.append(tree)
-
-    def _apply(self, tree: Tree, change: Change, session: int) -> Failure | None:
-        path = change.path
-        if isinstance(change, Create):
-            if path in tree:
-                return Failure.NODE_EXISTS
-            if _parent(path) not in tree:
-                return Failure.NO_NODE
-            tree[path] = self._node(change.data, session)
-            return None
-        if path not in tree:
-            return Failure.NO_NODE
-        if isinstance(change, Delete):
-            del tree[path]
-            return None
-        assert isinstance(change, SetData | CheckVersion)
-        if tree[path].version != change.version:
-            return Failure.BAD_VERSION
-        if isinstance(change, SetData):
-            tree[path] = tree[path]._replace(data=change.data, version=change.version + 1)
-        return None
-
-    def _node(self, data: bytes, owner: int) -> Node:
-        self._created += 1
-        return Node(data, 0, owner, (self._created, 0))
-
-
-class Connection:
-    """One client's connection, to a server that may lag behind."""
-
-    def __init__(self, zookeeper: ModelZooKeeper, session: int) -> None:
-        self.session = session
-        self.requests: deque[Operation] = deque()
-        self.replies: deque[tuple[int, Answer] | str] = deque()  # an answer, or a path that changed
-        self._zookeeper = zookeeper
-        self._position = len(zookeeper.history) - 1
-        self._watched_nodes: set[str] = set()
-        self._watched_names: set[str] = set()
-
-    @property
-    def lag(self) -> int:
-        """How many states this server is behind."""
-        return len(self._zookeeper.history) - 1 - self._position
-
-    def catch_up(self) -> None:
-        """Let the server see one state more, if there is one."""
-        if not self.lag:
-            return
-        before = self._zookeeper.history[self._position]
-        self._position += 1
-        after = self._zookeeper.history[self._position]
-        for path in sorted(self._watched_nodes):
-            if before.get(path) != after.get(path):
-                self._watched_nodes.discard(path)
-                self.replies.append(path)
-        for path in sorted(self._watched_names):
-            if _children(before, path) != _children(after, path) or path not in after:
-                self._watched_names.discard(path)
-                self.replies.append(path)
-
-    def serve(self) -> None:
-        """Let the server carry out the next request."""
-        number, request = self.requests.popleft()
-        self.replies.append((number, self._outcome(request)))
-
-    def _outcome(self, request: Request) -> Answer:
-        zookeeper = self._zookeeper
-        if isinstance(request, Write | Prepare | Synchronize):
-            if self.session not in zookeeper.sessions:
-                return Failure.UNKNOWN
-            failure = None
-            self._catch_up_wholly()
-            if isinstance(request, Write):
-                failure = zookeeper.write(request.changes, self.session)
-            elif isinstance(request, Prepare):
-                zookeeper.prepare(request.nodes)
-            self._catch_up_wholly()
-            return failure
-        tree, path = zookeeper.history[self._position], request.path
-        if isinstance(request, Read):
-            self._watched_nodes.add(path)
-            return tree.get(path, Failure.NO_NODE)
-        if path not in tree:
-            return Failure.NO_NODE
-        if isinstance(request, ReadChildren) or request.is_watched:
-            self._watched_names.add(path)
-        names = zookeeper.names(tree, path)
-        if isinstance(request, ReadNames):
-            return Names(names)
-        return Children({name: tree[f"{path}/{name}"] for name in names})
-
-    def _catch_up_wholly(self) -> None:
-        while self.lag:
-            self.catch_up()
-
-
-def _children(tree: Tree, path: str) -> set[tuple[str, tuple[int, int]]]:
-    """A child that is replaced in one transaction is another one, as for ZooKeeper's watches."""
-    return {(each, node.created) for each, node in tree.items() if _parent(each) == path}
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
+        self.newest = State(0, {})
 
 
 @dataclass

@@ -181,7 +181,7 @@ def test_an_epoch_that_is_none_stops_the_election_and_is_told(
 def test_a_primary_node_that_none_of_us_wrote_is_no_primary(zookeeper: ModelZooKeeper) -> None:
     process = Process(zookeeper, "e1")
     settle([process])
-    zookeeper.history.append({**zookeeper.tree, SHARD.primary: Node(b"?", 0, 0, (99, 0))})
+    zookeeper.append({**zookeeper.tree, SHARD.primary: Node(b"?", 0, 0, (99, 0))})
     set_electable(process, True)
     settle([process])
     assert reigns({"e1": process}) == {"e1": 1}
@@ -196,7 +196,7 @@ def test_foreign_nodes_among_members_and_suspicions_count_for_nothing(
         (SHARD.member("x2"), b'{"role": "replica", "holder": "yes"}'),
         (f"{SHARD.suspicions}/everybody", b""),
     ):
-        zookeeper.history.append({**zookeeper.tree, path: Node(data, 0, 0, (99, 0))})
+        zookeeper.append({**zookeeper.tree, path: Node(data, 0, 0, (99, 0))})
     suspect(shard, 1, "e2", "r1")
     settle_all(shard)
     assert reigns(shard) == {"e1": 1}

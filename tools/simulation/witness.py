@@ -1,16 +1,17 @@
 """A witness of all that a shard does: it holds every step against the rules of the list.
 
-It sees what no process sees: what each primary wrote in its epoch, and what anybody was ever told
-is committed. `AssertionError` is raised at the very step that breaks a rule.
+It sees what no process sees: what each primary wrote in its epoch, what each holder has said, and
+what anybody was ever told is committed. It raises AssertionError at the very step that breaks a
+rule of section 3 of the design.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from feed.codec import Frame, decode_frame, decode_packet
 from feed.datagrams import HolderWord, is_repair
 from feed.holder import Holder
-from feed.messages import EnterOrder, Epoch, LogIn, unpad
+from feed.messages import Epoch, unpad
 from feed.schema import FrameType, HolderKind
 
 
@@ -21,6 +22,7 @@ class _Reign:
     name: str
     life: int
     frames: dict[int, bytes]
+    last_sequence: int
     epoch_sequence: int = 0
     committed: int = 0
     acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)  # life, sequence
@@ -36,22 +38,24 @@ class Witness:
 
     def __init__(self, holder_count: int) -> None:
         self.committed: list[bytes] = []  # every frame that anybody was told of, from the first one
-        self.entered: list[int] = []  # the numbers of the orders among them, in the list's order
-        self.logged_in: set[int] = set()  # the log-ins among them
-        self.epochs: list[int] = []  # whose EPOCH frame is among them
+        self.listeners: list[Callable[[Frame], None]] = []  # hear of each of them once, in order
+        self.announced_sequence = 0  # what a primary has told the group is committed
+        self.epochs: list[int] = []  # whose EPOCH frame is committed
         self.leaders: dict[int, str] = {}  # by epoch
         self._holder_count = holder_count
+        self._time_ns = 0  # of the last committed frame
         self._reigns: dict[int, _Reign] = {}
         self._lives: dict[int, tuple[str, int]] = {}  # by incarnation
         self._returned: dict[tuple[str, int], int] = {}  # what was committed when a life began
+        self._have_voted: set[str] = set()  # who has acknowledged anything or answered a takeover
         self._said: dict[tuple[str, int], int] = {}  # the highest epoch that a life answered for
         self._acked: dict[tuple[str, int], tuple[int, int]] = {}  # epoch and sequence
         self._knows: dict[tuple[str, int], int] = {}  # committed frames compared so far
 
     def on_start(self, name: str, life: int, incarnation: int) -> None:
-        """A process starts; in every life but the first it has forgotten what it knew."""
+        """A process starts, and has forgotten what it said in an earlier life, if anything."""
         self._lives[incarnation] = name, life
-        self._returned[name, life] = len(self.committed) if life > 1 else 0
+        self._returned[name, life] = len(self.committed) if name in self._have_voted else 0
 
     def on_lead(self, name: str, life: int, epoch: int, held: Sequence[bytes]) -> None:
         """A primary has begun its reign with this list."""
@@ -61,7 +65,7 @@ class Witness:
             mine = held[: len(self.committed)]
             assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
         self.leaders[epoch] = name
-        self._reigns[epoch] = _Reign(name, life, dict(enumerate(held, 1)))
+        self._reigns[epoch] = _Reign(name, life, dict(enumerate(held, 1)), len(held))
 
     def on_multicast(self, name: str, life: int, packet: bytes) -> None:
         """A packet goes out to the group."""
@@ -73,10 +77,12 @@ class Witness:
             assert known == frame.data, f"epoch {header.epoch} has two frames {frame.sequence}"
             if frame.type is FrameType.EPOCH:
                 reign.epoch_sequence = frame.sequence
-            reign.acknowledged[name] = life, max(reign.frames)
+            reign.last_sequence = max(reign.last_sequence, frame.sequence)
+            reign.acknowledged[name] = life, reign.last_sequence
         if header.committed_sequence > max(reign.committed, len(self.committed)):
             reign.committed = header.committed_sequence
             self._check_commit(header.epoch, reign)
+            self.announced_sequence = max(self.announced_sequence, reign.committed)
 
     def on_word(self, name: str, life: int, word: HolderWord, holder: Holder) -> None:
         """A holder says something to another."""
@@ -85,6 +91,7 @@ class Witness:
             said = self._said.get(key, 0)
             assert word.epoch >= said, f"{name} answered for epoch {said}, now for {word.epoch}"
             self._said[key] = word.epoch
+            self._have_voted.add(name)
             has_caught_up = holder.last_sequence >= self._returned[key]
             assert has_caught_up, f"{name} forgot, and votes before it caught up"
         if word.kind is HolderKind.ACK:
@@ -148,14 +155,15 @@ class Witness:
             assert known == data, f"frame {sequence} was changed after its commit"
             return
         assert sequence == len(self.committed) + 1, f"frame {sequence} was committed out of turn"
+        assert sequence <= self.announced_sequence, f"nobody has said that {sequence} is committed"
         self.committed.append(data)
-        message = decode_frame(data).message()
-        match message:
-            case EnterOrder():
-                assert message.user_ref_num not in self.entered, "an order stands there twice"
-                self.entered.append(message.user_ref_num)
-            case LogIn():
-                self.logged_in.add(message.login)
-            case Epoch():
-                assert self.leaders[message.epoch] == unpad(message.primary)
-                self.epochs.append(message.epoch)
+        frame = decode_frame(data)
+        assert frame.time_ns >= self._time_ns, f"in frame {sequence} time runs backwards"
+        self._time_ns = frame.time_ns
+        if frame.type is FrameType.EPOCH:
+            message = frame.message()
+            assert isinstance(message, Epoch)
+            assert self.leaders[message.epoch] == unpad(message.primary)
+            self.epochs.append(message.epoch)
+        for listener in self.listeners:
+            listener(frame)

@@ -1,0 +1,45 @@
+"""What is found of the containers that a production object refers to."""
+
+from collections import deque
+
+import pytest
+
+from engine.market import Market
+from feed.cache import FrameCache
+from gateway.settings import UplinkLimits
+from gateway.uplink import Uplink
+from tests.feed.holding import FIRST, new, take, voter
+from tools.simulation.growth import MOST_ELEMENTS, check_growth, containers
+
+
+def test_containers_are_found_in_slots_dicts_and_in_one_another() -> None:
+    made = voter()
+    take(made, new(FIRST, 1, 2, epoch=1), new(FIRST, 4, 8, epoch=1))
+    found = dict(containers(made))
+    assert found["Holder._receiver._held"] == 5
+    assert found["Holder._receiver._gaps._parts"] == 1
+    assert "Holder.list._reigns" in found
+    assert not any("cache" in path for path in found), "that is there to hold the list"
+
+
+@pytest.mark.parametrize("kind", [list, deque, set, bytearray])
+def test_whatever_has_grown_is_named(kind: type) -> None:
+    uplink = Uplink(UplinkLimits())
+    check_growth("g1", uplink)
+    uplink._pending = kind(range(MOST_ELEMENTS + 1))
+    with pytest.raises(AssertionError, match=r"g1 holds 101 elements in Uplink\._pending"):
+        check_growth("g1", uplink)
+
+
+def test_what_holds_the_list_may_grow() -> None:
+    cache = FrameCache(1 << 20)
+    for sequence, data in enumerate(FIRST, 1):
+        cache.append(data, sequence)
+    assert not list(containers(cache))
+    assert not list(containers(Market()))
+
+
+def test_two_that_refer_to_each_other_are_looked_at_once() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    assert list(containers(circle)) == [("list", 1)]

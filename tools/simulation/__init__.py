@@ -1,0 +1,1 @@
+"""A whole exchange in one process, in virtual time, under a seed, with every fault."""

@@ -1,0 +1,74 @@
+"""A simulated process that reads the feed, and asks for what it lacks."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak
+from tools.simulation.network import Process
+from tools.simulation.shard import Shard
+from tools.simulation.world import MILLISECOND_NS, Timer
+
+# A reader that can't go on is started again by whoever runs it.
+RESTART_NS = 100 * MILLISECOND_NS
+
+
+class Listening(Process):
+    """Has a timer at `deadline_ns`, which is to be set at the end of each `turn`."""
+
+    def __init__(self, shard: Shard, name: str) -> None:
+        super().__init__(shard.network, name)
+        self.shard = shard
+        self.timer = Timer(shard.network.world, lambda: None, lambda: None)
+
+    def on_packet(self, data: bytes, source: int | None = None) -> None:
+        """A datagram of the feed, or the answer of the peer with this number."""
+        raise NotImplementedError
+
+    def deadline_ns(self) -> int | None:
+        """When something is due."""
+        raise NotImplementedError
+
+    def on_due(self) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        super().start()
+        life = self.life
+        self.timer = Timer(
+            self.network.world,
+            lambda: self.deadline_ns() if self.runs and self.life == life else None,
+            lambda: self.do(life, self.on_due),
+        )
+
+    def give_up(self, failure: GapFailure) -> None:
+        """It can't have a part of the list; raises AssertionError if it should have had it."""
+        self.note("can't read the list any further: {}", failure)
+        assert "retransmitter" in failure.reason, f"{self.name}: {failure}"
+        assert self._lacked_repairs(), f"{self.name} was not helped: {failure}"
+        self.network.after(RESTART_NS, self._start_again)
+
+    def _start_again(self) -> None:
+        if not self.is_alive:
+            self.start()
+
+    def _lacked_repairs(self) -> bool:
+        """Whether something has kept all retransmitters from helping it, not long ago."""
+        network, shard = self.network, self.shard
+        since_ns = network.now_ns - DEFAULT_REPAIR_POLICY.give_up_silent_after_ns
+        return (
+            not network.is_whole
+            or network.healed_ns > since_ns
+            or all(
+                not retransmitter.runs or retransmitter.steady_since_ns > since_ns
+                for retransmitter in map(shard.holders.__getitem__, shard.shape.retransmitter_names)
+            )
+        )
+
+    def ask(self, naks: Sequence[Nak], peers: Sequence[str]) -> None:
+        """Send NAKs, each to the holder that its source number stands for."""
+        for source, data in naks:
+            peer = self.shard.holders[peers[source]]
+            self.network.send(
+                self, peer, partial(peer.on_nak, asker=self, life=self.life, source=source), data
+            )

@@ -1,0 +1,128 @@
+"""Whom a fault befalls: the cluster, its own luck, and who may still lose its memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import NamedTuple, TypeVar
+
+from tools.simulation.cluster import Cluster
+from tools.simulation.holders import HolderNode, ReplicaNode
+from tools.simulation.network import Process
+from tools.simulation.world import MILLISECOND_NS
+
+Mend = Callable[[], None]
+Each = TypeVar("Each", bound=Process)
+
+# Most faults befall the primary, where they do the most harm.
+PRIMARY_SHARE = 0.6
+MOST_ORDERS = 15  # that a client sends more while a fault strikes
+
+
+class Scene:
+    """What faults need to know. Between two calms, no more than a minority may forget."""
+
+    def __init__(
+        self, cluster: Cluster, random: Random, *, interval_ns: int = MILLISECOND_NS
+    ) -> None:
+        """Each client sends an order in each interval, while it has any."""
+        self.cluster = cluster
+        self.random = random
+        self.interval_ns = interval_ns
+        self.weather = cluster.network.weather  # as it is when there is no storm
+        self._forgetful: set[str] = set()
+
+    def begin(self) -> None:
+        """Everybody has caught up: another minority may forget now."""
+        self._forgetful.clear()
+
+    def may_forget(self, node: Process) -> bool:
+        """Whether this holder may lose its memory now; notes that it does."""
+        if node.name not in self.cluster.holders:
+            return True
+        minority = (len(self.cluster.holders) - 1) // 2
+        if len(self._forgetful | {node.name}) > minority:
+            return False
+        self._forgetful.add(node.name)
+        return True
+
+    def trade(self) -> None:
+        """Have the clients send orders now."""
+        for client in self.cluster.clients.values():
+            client.trade(self.random.randint(1, MOST_ORDERS), self.interval_ns)
+
+    def holder(self) -> HolderNode:
+        """A holder; most of the time the primary."""
+        primary = self.cluster.primary
+        if primary is not None and self.random.random() < PRIMARY_SHARE:
+            return primary
+        return self.random.choice(list(self.cluster.holders.values()))
+
+    def holders(self, most: int) -> list[HolderNode]:
+        """One holder, or some; at most so many."""
+        victims = [self.holder()]
+        others = [node for node in self.cluster.holders.values() if node is not victims[0]]
+        count = min(self.random.randint(1, most) - 1, len(others))
+        return victims + self.random.sample(others, count)
+
+    def replica(self) -> ReplicaNode:
+        """A replica; most of the time the primary."""
+        victim = self.holder()
+        if isinstance(victim, ReplicaNode):
+            return victim
+        return self.random.choice(list(self.cluster.replicas.values()))
+
+    def one_of(self, nodes: Mapping[str, Each]) -> Each | None:
+        """Any of these; None when there is none."""
+        return self.random.choice(list(nodes.values())) if nodes else None
+
+    def anybody(self) -> Process:
+        """Any process at all."""
+        return self.random.choice(list(self.cluster.processes.values()))
+
+    def duration_ms(self) -> float:
+        """How long something lasts: mostly about a suspicion time, now and then a session's."""
+        shape = self.cluster.shard.shape
+        longest_ns = self.random.choice(
+            (shape.suspicion_time_ns, 3 * shape.suspicion_time_ns, 2 * shape.session_timeout_ns)
+        )
+        return self.random.uniform(0, longest_ns / 1e6)
+
+
+class Plot:
+    """What a fault has in store, until it is mended."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._network = scene.cluster.network
+        self._is_over = False
+
+    def later(self, delay_ns: int, act: Callable[[], None]) -> None:
+        """Have something happen later, unless it is mended by then."""
+        self._network.after(delay_ns, lambda: None if self._is_over else act())
+
+    def end(self) -> None:
+        """Nothing of it happens any more."""
+        self._is_over = True
+
+
+class Fault(NamedTuple):
+    """Something that may go wrong: strikes, and says how it is mended."""
+
+    kind: str
+    weight: int
+    strike: Callable[[Scene], Mend | None]  # None: it could not befall anybody now
+
+
+def nothing() -> None:
+    """There is nothing to mend."""
+
+
+def start_again(nodes: Sequence[Process]) -> Mend:
+    """Those of them that are dead by then start, without their memory."""
+    return partial(_start, tuple(nodes))
+
+
+def _start(nodes: Sequence[Process]) -> None:
+    for node in nodes:
+        node.sends_to_live = None
+        if not node.is_alive:
+            node.start()

@@ -1,0 +1,96 @@
+"""What the processes of a simulated exchange share, and where they find one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from feed.messages import DefineInstrument, ShortSale
+from gateway.client_policy import ClientPolicy
+from gateway.settings import GatewaySettings
+from tools.simulation.network import Network
+from tools.simulation.tcp import Tcp
+from tools.simulation.witness import Witness
+from tools.simulation.world import MILLISECOND_NS, SECOND_NS
+from tools.simulation.zookeeper import Ensemble
+
+if TYPE_CHECKING:
+    from tools.simulation.clients import ClientNode
+    from tools.simulation.gateways import GatewayNode
+    from tools.simulation.holders import HolderNode
+    from tools.simulation.subscribers import SubscriberNode
+
+SHARD = 1
+EXCHANGE = "SIM"
+INSTRUMENTS = (
+    DefineInstrument(b"ACME    ", 100, 1, ShortSale.ALLOWED),
+    DefineInstrument(b"ZINC    ", 100, 1, ShortSale.FORBIDDEN),
+)
+GATEWAY = GatewaySettings.model_validate({"listen": "127.0.0.1:0", "clients": "clients.toml"})
+CLIENT = ClientPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How an exchange is configured: who is there, and every wait and bound that tests vary."""
+
+    replicas: int = 3
+    retransmitters: int = 2
+    gateways: int = 2
+    clients: int = 2
+    subscribers: int = 2
+    suspicion_time_ns: int = 30 * MILLISECOND_NS
+    heartbeat_interval_ns: int = 5 * MILLISECOND_NS
+    window_frames: int = 16_384
+    payload_limit_bytes: int = 256  # two or three frames a packet, so that groups span packets
+    session_timeout_ns: int = 2 * SECOND_NS
+    instruments: tuple[DefineInstrument, ...] = INSTRUMENTS
+    gateway: GatewaySettings = GATEWAY
+    client: ClientPolicy = CLIENT
+
+    @property
+    def replica_names(self) -> tuple[str, ...]:
+        """Those that can lead."""
+        return tuple(f"e{i + 1}" for i in range(self.replicas))
+
+    @property
+    def retransmitter_names(self) -> tuple[str, ...]:
+        """Those that only keep the list."""
+        return tuple(f"r{i + 1}" for i in range(self.retransmitters))
+
+    @property
+    def holder_names(self) -> tuple[str, ...]:
+        """All configured holders."""
+        return self.replica_names + self.retransmitter_names
+
+    @property
+    def gateway_names(self) -> tuple[str, ...]:
+        """Those that clients connect to."""
+        return tuple(f"g{i + 1}" for i in range(self.gateways))
+
+    @property
+    def client_names(self) -> tuple[str, ...]:
+        """Those that trade; in the list they go by their place, from 1."""
+        return tuple(f"C{i + 1}" for i in range(self.clients))
+
+    @property
+    def subscriber_names(self) -> tuple[str, ...]:
+        """Those that only read."""
+        return tuple(f"s{i + 1}" for i in range(self.subscribers))
+
+
+@dataclass(slots=True)
+class Shard:
+    """One shard, and everybody around it."""
+
+    shape: Shape
+    network: Network
+    tcp: Tcp
+    zookeeper: Ensemble
+    witness: Witness
+    holders: dict[str, HolderNode] = field(default_factory=dict)
+    subscribers: dict[str, SubscriberNode] = field(default_factory=dict)
+    gateways: dict[str, GatewayNode] = field(default_factory=dict)
+    clients: dict[str, ClientNode] = field(default_factory=dict)
+    starved: set[str] = field(default_factory=set)  # whom no answers to their NAKs reach
+    packets: list[bytes] | None = None  # where a test keeps all that goes to the group
