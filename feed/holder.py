@@ -344,6 +344,8 @@ class Holder:
         """This holder is the primary of `epoch`, whose EPOCH frame comes next."""
         assert epoch == self.epoch
         self._leads = True
+        # What came early, or was missing, stands in the adopted list by now.
+        self._receiver.resume(epoch, self.committed_sequence)
         self.list.begin_reign(epoch, primary)
 
     def stand(self) -> bool:

@@ -25,6 +25,7 @@ from tests.feed.holding import (
     word,
 )
 from tests.feed.lists import MILLISECOND_NS, SECOND_NS, SHARD, asked, missing, nak, packet
+from tools.simulation.growth import containers
 
 
 def with_first_list(committed: int, **settings: int) -> Holder:
@@ -248,6 +249,22 @@ def leader() -> Holder:
     made.list.write(reign(2, "r1", 7, [1, 1]), 7)
     made.check()
     return made
+
+
+def test_what_came_early_is_not_kept_by_one_who_leads() -> None:
+    made = voter()
+    take(made, new(FIRST, 1, 2, epoch=1, committed=8), new(FIRST, 5, 8, epoch=1, committed=8))
+    made.promise(2, 0)
+    for data in FIRST[2:8]:
+        made.list.store(decode_frame(data))  # as a takeover does with what it fetches
+    made.adopted(8)
+    early = [size for path, size in containers(made) if path.endswith("_held")]
+    assert early == [4]
+    made.lead(2, "r1")
+    early = [size for path, size in containers(made) if path.endswith("_held")]
+    assert early == [0]
+    made.list.write(reign(2, "r1", 9, [1]), 9)
+    made.check()
 
 
 def test_whoever_is_to_lead_drops_what_differs_from_the_longest_list() -> None:
