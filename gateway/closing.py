@@ -69,6 +69,11 @@ class ClosingReason(Enum):
         "the gateway is still reading what happened before it started; try again, or another one",
         _NO_SESSION,
     )
+    TOO_MUCH_WAITING = (
+        "too_much_waiting",
+        "the primary takes nothing from this gateway just now; try again, or another gateway",
+        _NO_SESSION,
+    )
     SECRET_NOT_CHECKED = (
         "secret_not_checked",
         "the gateway can't check secrets just now; try again, or another gateway",

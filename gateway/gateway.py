@@ -170,6 +170,8 @@ class Gateway:
             session.close(ClosingReason.NOT_AUTHORISED, now_ns)
         elif self._committed_sequence - self.delivered_sequence > CATCHING_UP_FRAMES:
             session.close(ClosingReason.CATCHING_UP, now_ns)
+        elif self.uplink.is_crowded:
+            session.close(ClosingReason.TOO_MUCH_WAITING, now_ns)
         else:
             refusal = resume_refusal(self.streams.of(client.number), session.requested_sequence)
             if refusal is not None:

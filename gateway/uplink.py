@@ -60,6 +60,15 @@ class Uplink:
         """Whether the connection leads to a primary that the feed shows to have a successor."""
         return self.is_connected and self._feed_epoch > self._connection_epoch
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether nobody more is to be let in.
+
+        Log-ins, and what is canceled for those who are gone, wait for no room: without a bound for
+        them, clients that come and go while there is no primary would fill the memory.
+        """
+        return len(self._pending) >= 2 * self._limits.pending
+
     def room(self, client: int) -> int:
         """How many more commands of this client may be submitted before it has to wait."""
         limits = self._limits
