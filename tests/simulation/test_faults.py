@@ -8,7 +8,7 @@ import pytest
 from tools.simulation.cluster import Cluster
 from tools.simulation.faults import FAULTS
 from tools.simulation.plan import draw_plan
-from tools.simulation.scene import Fault, Mend, Scene
+from tools.simulation.scene import Fault, Mend, Plot, Scene
 from tools.simulation.simulation import CALM_MS, run_seed
 
 KINDS = {fault.kind: fault for fault in FAULTS}
@@ -122,3 +122,16 @@ def test_storm_and_clock_jump_and_slowness_are_felt_and_pass() -> None:
     assert any(node.lag_ns for node in scene.cluster.processes.values())
     mend()
     assert not any(node.lag_ns for node in scene.cluster.processes.values())
+
+
+def test_plot_that_is_mended_does_nothing_more() -> None:
+    scene = trading()
+    happened: list[str] = []
+    plot = Plot(scene)
+    plot.later(1_000_000, lambda: happened.append("first act"))
+    plot.later(5_000_000, lambda: happened.append("second act"))
+    mend = plot.mend(lambda: happened.append("mended"))
+    scene.cluster.run(3)
+    mend()
+    scene.cluster.run(10)
+    assert happened == ["first act", "mended"]

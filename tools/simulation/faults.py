@@ -12,7 +12,7 @@ from functools import partial
 from tools.simulation.client_faults import CLIENT_FAULTS
 from tools.simulation.network import Process
 from tools.simulation.plots import PLOTS
-from tools.simulation.scene import Fault, Mend, Plot, Scene, nothing, start_again
+from tools.simulation.scene import Fault, Mend, Plot, Scene, nothing, start_again, wake
 from tools.simulation.world import MILLISECOND_NS
 
 FARTHEST_JUMP_MS = 10_000
@@ -67,7 +67,7 @@ def pause(scene: Scene) -> Mend:
     victims = scene.holders(3)
     for node in victims:
         node.pause()
-    return partial(_unpause, victims)
+    return wake(victims)
 
 
 def freeze(scene: Scene) -> Mend:
@@ -118,7 +118,7 @@ def silence(scene: Scene) -> Mend | None:
     plot = Plot(scene)
     for i in range(scene.random.randint(2, 8)):
         plot.later(i * interval_ns, partial(_be_silent, scene, plot))
-    return plot.end
+    return plot.mend()
 
 
 def starve(scene: Scene) -> Mend:
@@ -129,13 +129,8 @@ def starve(scene: Scene) -> Mend:
     cluster.network.cut(cluster.holders, names)
     plot = Plot(scene)
     plot.later(scene.random.randint(1, 20) * MILLISECOND_NS, cluster.network.heal)
-
-    def mend() -> None:
-        plot.end()
-        cluster.shard.starved.difference_update(names)
-        cluster.network.heal()
-
-    return mend
+    feed = partial(cluster.shard.starved.difference_update, names)
+    return plot.mend(feed, cluster.network.heal)
 
 
 def storm(scene: Scene) -> Mend:
@@ -204,12 +199,6 @@ def restart_subscriber(scene: Scene) -> Mend | None:
     node.kill()
     node.start()
     return nothing
-
-
-def _unpause(nodes: Iterable[Process]) -> None:
-    for node in nodes:
-        if node.is_paused:
-            node.unpause()
 
 
 def _heal(scene: Scene, nodes: Iterable[Process]) -> None:

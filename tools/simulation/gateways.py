@@ -65,7 +65,7 @@ def client_of(shard: Shard, name: str, secret: str) -> ClientSettings | None:
         number=number,
         secret=_HASH,
         cancel_on_disconnect=cancels_on_disconnect(number),
-        self_trade_prevention=preventions[number % len(preventions)],
+        self_trade_prevention=preventions[(number - 1) % len(preventions)],
     )
 
 

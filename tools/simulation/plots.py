@@ -7,8 +7,9 @@ bring an exchange to such a place and let chance do the rest.
 from collections.abc import Callable
 from functools import partial
 
+from tools.simulation.clients import ClientNode
 from tools.simulation.holders import HolderNode, ReplicaNode
-from tools.simulation.scene import Fault, Mend, Plot, Scene, start_again
+from tools.simulation.scene import Fault, Mend, Plot, Scene, start_again, wake
 from tools.simulation.world import MILLISECOND_NS
 
 
@@ -17,12 +18,7 @@ def two_lists(scene: Scene) -> Mend | None:
     theirs alone when the rest goes on without them. Then it may befall the next primary."""
     plot = Plot(scene)
     _part(scene, plot, scene.random.randint(1, 4))
-
-    def mend() -> None:
-        plot.end()
-        scene.cluster.network.heal()
-
-    return mend
+    return plot.mend(scene.cluster.network.heal)
 
 
 def _part(scene: Scene, plot: Plot, acts: int) -> None:
@@ -77,13 +73,8 @@ def thin_majority(scene: Scene) -> Mend | None:
         random.randint(suspicion_ns // 3, suspicion_ns),
         partial(cluster.network.join, [primary.name], [deaf[0].name]),
     )
-
-    def mend() -> None:
-        plot.end()
-        cluster.network.heal()
-        cluster.shard.starved.discard(others[0].name)
-
-    return mend
+    starved = cluster.shard.starved
+    return plot.mend(cluster.network.heal, partial(starved.discard, others[0].name))
 
 
 def _forget(scene: Scene, node: HolderNode) -> None:
@@ -122,15 +113,7 @@ def forgetful_takeover(scene: Scene) -> Mend | None:
         cluster.network.heal()
 
     plot.later(random.randrange(cluster.shard.shape.suspicion_time_ns), strike)
-
-    def mend() -> None:
-        plot.end()
-        start_again(dying)()
-        for node in silent:
-            if node.is_paused:
-                node.unpause()
-
-    return mend
+    return plot.mend(start_again(dying), wake(silent))
 
 
 def die_within_a_group(scene: Scene) -> Mend | None:
@@ -148,8 +131,8 @@ def _bring_back(node: ReplicaNode) -> None:
 
 
 def strand_orders(scene: Scene) -> Mend | None:
-    """A gateway's orders are stuck on their way to the primary while its clients go elsewhere, and
-    trade on there; then they arrive."""
+    """A gateway's orders are stuck on their way to the primary while its clients go elsewhere, or
+    start again and know nothing of them, and trade on; then they arrive."""
     cluster, random = scene.cluster, scene.random
     gateway = scene.one_of(cluster.gateways)
     if gateway is None:
@@ -157,17 +140,19 @@ def strand_orders(scene: Scene) -> Mend | None:
     plot = Plot(scene)
     ways = random.choice(("out", "out", "both"))
     cluster.cut(gateway.name, list(cluster.replicas), ways=ways)
+    scene.trade()
     leaves_ns = random.randint(1, 30) * MILLISECOND_NS
     for client in cluster.clients.values():
-        act = random.choice((client.move, client.vanish_connection, client.drop_connection))
-        plot.later(leaves_ns, act)
+        restart = partial(_restart, client)
+        plot.later(leaves_ns, random.choice((client.move, client.vanish_connection, restart)))
+    plot.later(leaves_ns, scene.trade)
     plot.later(leaves_ns + random.randint(1, 60) * MILLISECOND_NS, cluster.network.heal)
+    return plot.mend(cluster.network.heal)
 
-    def mend() -> None:
-        plot.end()
-        cluster.network.heal()
 
-    return mend
+def _restart(client: ClientNode) -> None:
+    client.kill()
+    client.start()
 
 
 PLOTS = (

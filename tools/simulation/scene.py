@@ -99,9 +99,15 @@ class Plot:
         """Have something happen later, unless it is mended by then."""
         self._network.after(delay_ns, lambda: None if self._is_over else act())
 
-    def end(self) -> None:
-        """Nothing of it happens any more."""
-        self._is_over = True
+    def mend(self, *acts: Mend) -> Mend:
+        """What mends it: nothing of it happens any more, and these do."""
+
+        def end() -> None:
+            self._is_over = True
+            for act in acts:
+                act()
+
+        return end
 
 
 class Fault(NamedTuple):
@@ -126,3 +132,14 @@ def _start(nodes: Sequence[Process]) -> None:
         node.sends_to_live = None
         if not node.is_alive:
             node.start()
+
+
+def wake(nodes: Sequence[Process]) -> Mend:
+    """Those of them that are paused by then go on."""
+    return partial(_wake, tuple(nodes))
+
+
+def _wake(nodes: Sequence[Process]) -> None:
+    for node in nodes:
+        if node.is_paused:
+            node.unpause()

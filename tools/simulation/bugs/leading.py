@@ -1,6 +1,6 @@
 """Planted bugs of those who lead, or are about to: commit, takeover, the primary's ways."""
 
-from engine.command_port import CommandConnection
+from engine.command_port import CommandConnection, CommandPort
 from engine.commit import CommitRule
 from engine.primary import Primary
 from engine.replica import Replica
@@ -234,6 +234,19 @@ LEADING = (
                 "_decide",
                 "primary.last_sequence)",
                 "primary.committed_sequence)",
+            ),
+        ),
+    ),
+    PlantedBug(
+        "the window has no end",
+        "A primary without a majority goes on reading its gateways: what is not committed grows"
+        " without bound.",
+        (
+            Patch(
+                CommandPort,
+                "settle",
+                "wanted = not primary.is_full if self._reads else primary.has_room_again",
+                "wanted = True",
             ),
         ),
     ),

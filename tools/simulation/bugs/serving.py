@@ -112,6 +112,20 @@ SERVING = (
         ),
     ),
     PlantedBug(
+        "a log-in sent again",
+        "A gateway sends a log-in that it lost with the primary under its old number: it voids one"
+        " that the client has made elsewhere since.",
+        (
+            Patch(
+                Uplink,
+                "on_lost",
+                "dropped = [pending.login for pending in self._pending if pending.is_log_in]\n"
+                "    self._drop(lambda pending: pending.is_log_in)\n",
+                "dropped: list[int] = []\n",
+            ),
+        ),
+    ),
+    PlantedBug(
         "a log-in elsewhere ignored",
         "A gateway leaves a session open whose client has logged in elsewhere: all that comes over"
         " it vanishes without an answer.",
