@@ -63,8 +63,9 @@ def die_in_group(scene: Scene) -> Mend | None:
 
 
 def pause(scene: Scene) -> Mend:
-    """Holders stop, and go on later as if nothing had been."""
-    victims = scene.holders(3)
+    """Processes stop, mostly holders, and go on later as if nothing had been."""
+    is_holder = scene.random.random() < 0.8
+    victims: list[Process] = [*scene.holders(3)] if is_holder else [scene.anybody()]
     for node in victims:
         node.pause()
     return wake(victims)
@@ -72,7 +73,7 @@ def pause(scene: Scene) -> Mend:
 
 def freeze(scene: Scene) -> Mend:
     """A whole machine stands still; when it wakes, all of its connections are gone."""
-    node = scene.holder()
+    node = scene.holder() if scene.random.random() < 0.6 else scene.anybody()
     node.pause()
 
     def mend() -> None:
