@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -26,19 +27,16 @@ from tests.simulation.small_exchange import Connection, SmallExchange, SmallGate
 from tools.simulation.client_log_ins import IN_DOUBT_NS, LogIns
 from tools.simulation.clients import MOST_UNANSWERED, ClientNode
 from tools.simulation.order_flow import OrderFlow
+from tools.simulation.plan import CLIENT_POLICY
 from tools.simulation.shard import INSTRUMENTS, Shape
 from tools.simulation.world import MILLISECOND_NS, SECOND_NS
 
 INTERVAL_NS = 2 * MILLISECOND_NS
-# Nobody here has the patience of a person.
-POLICY = ClientPolicy(
-    heartbeat_interval_ns=200 * MILLISECOND_NS,
-    dead_link_ns=800 * MILLISECOND_NS,
-    log_in_timeout_ns=1500 * MILLISECOND_NS,
-    connect_timeout_ns=300 * MILLISECOND_NS,
-    first_wait_ns=10 * MILLISECOND_NS,
-    longest_wait_ns=200 * MILLISECOND_NS,
-    stable_after_ns=100 * MILLISECOND_NS,
+# But that a client gives up as in production.
+POLICY = replace(
+    CLIENT_POLICY,
+    give_up_first_ns=ClientPolicy().give_up_first_ns,
+    give_up_after_ns=ClientPolicy().give_up_after_ns,
 )
 
 
