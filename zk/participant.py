@@ -1,5 +1,6 @@
 """What a process knows of its shard in ZooKeeper, and what it may want there; without the I/O."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from zk.election import PrimaryRecord
 from zk.presence import Presence
 
 
-class Participant:
+class Participant(ABC):
     """One process in the ZooKeeper of one shard.
 
     `on_change` is called whenever something has changed of what the properties tell. What is wanted
@@ -87,6 +88,6 @@ class Participant:
         self._presence.yield_epoch()
         self._carry_out()
 
+    @abstractmethod
     def _carry_out(self) -> None:
         """Ask for what is to be done now, and see to what is to be done later."""
-        raise NotImplementedError

@@ -118,7 +118,7 @@ class UpOnce:
         return come_up_once, (self._folder,)
 
     def __call__(self, task: Task, trace_lines: int = 0) -> Outcome:
-        raise NotImplementedError("in a worker, what `come_up_once` returns is called")
+        raise AssertionError("in a worker, what `come_up_once` returns is called")
 
 
 def come_up_once(folder: Path) -> Work:

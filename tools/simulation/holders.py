@@ -1,5 +1,6 @@
 """Simulated holders: the very objects of production, with the simulator for a shell."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -66,13 +67,13 @@ class HolderNode(Listening):
         self.steady_since_ns = self.network.now_ns
         super().unpause()
 
+    @abstractmethod
     def build(self) -> Replica | Retransmitter:
         """Make the process's objects, empty."""
-        raise NotImplementedError
 
+    @abstractmethod
     def let_out(self) -> Sequence[tuple[str, bytes]]:
         """Send packets that are due to the group; the datagrams for other holders."""
-        raise NotImplementedError
 
     def check_acknowledged(self, sequence: int) -> None:
         """What is acknowledged ends with a group."""

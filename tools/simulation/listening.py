@@ -1,5 +1,6 @@
 """A simulated process that reads the feed, and asks for what it lacks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,7 +13,7 @@ from tools.simulation.world import MILLISECOND_NS, Timer
 RESTART_NS = 100 * MILLISECOND_NS
 
 
-class Listening(Process):
+class Listening(Process, ABC):
     """Has a timer at `deadline_ns`, which is to be set at the end of each `turn`."""
 
     def __init__(self, shard: Shard, name: str) -> None:
@@ -20,17 +21,17 @@ class Listening(Process):
         self.shard = shard
         self.timer = Timer(shard.network.world, lambda: None, lambda: None)
 
+    @abstractmethod
     def on_packet(self, data: bytes, source: int | None = None) -> None:
         """A datagram of the feed, or the answer of the peer with this number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def deadline_ns(self) -> int | None:
         """When something is due."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_due(self) -> None:
         """Do what is due."""
-        raise NotImplementedError
 
     def start(self) -> None:
         super().start()
