@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import stub_seeds
-from tools.simulation.jobs import PlantedPlan, SeedsPlan
+from tools.simulation.jobs import PlantedSchedule, SeedsSchedule
 from tools.simulation.outcome import Outcome
 from tools.simulation.report import PlantedReport, SeedsReport
 from tools.simulation.watchdog import SEED_LIMIT_S, OutOfTime, watched
@@ -29,7 +29,7 @@ def run_seeds(
 ) -> SeedsReport:
     report = SeedsReport(seeds)
     with Workers(work, jobs, limit_s=limit_s) as workers:
-        workers.run(SeedsPlan(report, never), never, nothing)
+        workers.run(SeedsSchedule(report, never), never, nothing)
     assert not multiprocessing.active_children()
     return report
 
@@ -37,7 +37,7 @@ def run_seeds(
 def run_planted(bugs: list[str], seeds: range, *, jobs: int = 1) -> PlantedReport:
     report = PlantedReport([(bug, f"{bug} is wrong") for bug in bugs], seeds)
     with Workers(stub_seeds.with_bugs, jobs) as workers:
-        workers.run(PlantedPlan(report, never), never, nothing)
+        workers.run(PlantedSchedule(report, never), never, nothing)
     return report
 
 
@@ -102,7 +102,7 @@ def test_workers_leave_ctrl_c_to_their_parent() -> None:
 def test_what_is_under_way_when_the_time_is_up_is_finished_and_counted(tmp_path: Path) -> None:
     report = SeedsReport(range(1000))
     with Workers(partial(stub_seeds.leaving_files, folder=str(tmp_path)), 2) as workers:
-        workers.run(SeedsPlan(report, lambda: report.seeds >= 3), never, nothing)
+        workers.run(SeedsSchedule(report, lambda: report.seeds >= 3), never, nothing)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2", "3"}
     assert report.seeds == 4
 
@@ -110,7 +110,7 @@ def test_what_is_under_way_when_the_time_is_up_is_finished_and_counted(tmp_path:
 def test_what_is_under_way_is_left_when_somebody_asks_to_stop(tmp_path: Path) -> None:
     report = SeedsReport(range(1000))
     with Workers(partial(stub_seeds.leaving_files, folder=str(tmp_path)), 1) as workers:
-        workers.run(SeedsPlan(report, never), lambda: report.seeds >= 1, nothing)
+        workers.run(SeedsSchedule(report, never), lambda: report.seeds >= 1, nothing)
     assert not multiprocessing.active_children()
     assert report.seeds == 1
 
@@ -124,10 +124,10 @@ def test_process_that_dies_between_two_seeds_is_replaced() -> None:
             process.join()
 
     with Workers(stub_seeds.passing, 1) as workers:
-        workers.run(SeedsPlan(report, lambda: report.seeds == 1), never, nothing)
+        workers.run(SeedsSchedule(report, lambda: report.seeds == 1), never, nothing)
         end_them()
         report.asked = range(3, 6)
-        workers.run(SeedsPlan(report, never), never, nothing)
+        workers.run(SeedsSchedule(report, never), never, nothing)
     assert report.seeds == 4
     assert not report.failures
 
@@ -197,23 +197,23 @@ def test_seed_that_fails_without_the_bug_too_catches_none() -> None:
 
 def test_control_is_run_though_the_time_is_up() -> None:
     report = PlantedReport([("bug", "")], range(9))
-    plan = PlantedPlan(report, lambda: report.runs > 0)
-    task = plan.next_task()
+    schedule = PlantedSchedule(report, lambda: report.runs > 0)
+    task = schedule.next_task()
     assert task == Task(0, "bug")
-    plan.take(task, Outcome(0, "fails"))
-    control = plan.next_task()
+    schedule.take(task, Outcome(0, "fails"))
+    control = schedule.next_task()
     assert control == Task(0, "bug", is_control=True)
-    plan.take(control, Outcome(0))
-    assert plan.next_task() is None
+    schedule.take(control, Outcome(0))
+    assert schedule.next_task() is None
     assert report.is_sound
 
 
 def test_no_bug_is_begun_when_the_time_is_up() -> None:
     report = PlantedReport([("a", ""), ("b", "")], range(9))
-    plan = PlantedPlan(report, lambda: report.runs > 0)
-    first, second = plan.next_task(), plan.next_task()
+    schedule = PlantedSchedule(report, lambda: report.runs > 0)
+    first, second = schedule.next_task(), schedule.next_task()
     assert (first, second) == (Task(0, "a"), Task(0, "b"))
     assert first is not None
-    plan.take(first, Outcome(0))
-    assert plan.next_task() is None
+    schedule.take(first, Outcome(0))
+    assert schedule.next_task() is None
     assert not report.is_complete

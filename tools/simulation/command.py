@@ -18,11 +18,11 @@ from rich.status import Status
 from tools.console import ExitStatus, UsageError, print_json
 from tools.options import JsonOption
 from tools.simulation.bugs import CATALOGUE
-from tools.simulation.jobs import PlantedPlan, SeedsPlan
+from tools.simulation.jobs import PlantedSchedule, SeedsSchedule
 from tools.simulation.planted import planted as planting
 from tools.simulation.report import PlantedReport, Report, SeedsReport, Stop, print_report
 from tools.simulation.work import BUGS, simulate_task
-from tools.simulation.workers import Plan, Work, Workers
+from tools.simulation.workers import Schedule, Work, Workers
 
 HIGHEST_SEED = 1 << 53  # every reader of JSON keeps integers up to it exactly
 _SEEDS = "0..99"
@@ -90,14 +90,14 @@ def simulate(
 
     if planted:
         report = PlantedReport(_bugs(bug), asked)
-        plan: Plan = PlantedPlan(report, is_time_up)
+        schedule: Schedule = PlantedSchedule(report, is_time_up)
     elif bug is not None:
         raise UsageError("--bug plants a bug, which needs --planted, too")
     else:
         report = SeedsReport(asked)
-        plan = SeedsPlan(report, is_time_up)
+        schedule = SeedsSchedule(report, is_time_up)
     try:
-        _run(plan, report, work, count, shows_progress=not as_json)
+        _run(schedule, report, work, count, shows_progress=not as_json)
     finally:  # hours of work are not to be lost when it ends in an error
         if as_json:
             print_json(report.summary())
@@ -137,7 +137,9 @@ def _bugs(name: str | None) -> Sequence[tuple[str, str]]:
     return [(bug.name, bug.what) for bug in chosen]
 
 
-def _run(plan: Plan, report: Report, work: Work, count: int, *, shows_progress: bool) -> None:
+def _run(
+    schedule: Schedule, report: Report, work: Work, count: int, *, shows_progress: bool
+) -> None:
     """Let the workers work, and keep the report's time."""
     begin = time.monotonic()
     report.stopped_by = Stop.ERROR
@@ -149,7 +151,7 @@ def _run(plan: Plan, report: Report, work: Work, count: int, *, shows_progress: 
                 line.update(report.progress())
 
         with Workers(work, count) as workers:
-            workers.run(plan, is_stopped, look)
+            workers.run(schedule, is_stopped, look)
             look()
         report.stopped_by = Stop.SIGNAL if is_stopped() else Stop.TIME
     if report.is_complete:

@@ -8,7 +8,7 @@ from tools.simulation.report import PlantedReport, SeedsReport
 from tools.simulation.workers import Task
 
 
-class SeedsPlan:
+class SeedsSchedule:
     """Every seed once, in order, until the time is up; what is under way then is done."""
 
     def __init__(self, report: SeedsReport, is_time_up: Callable[[], bool]) -> None:
@@ -28,7 +28,7 @@ class SeedsPlan:
         self._report.add(outcome)
 
 
-class PlantedPlan:
+class PlantedSchedule:
     """For each bug, seed after seed until one fails; several bugs at the same time.
 
     The seed that fails is run once more without the bug. Only when it passes then is the bug

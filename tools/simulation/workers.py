@@ -41,7 +41,7 @@ class Task(NamedTuple):
 Work: TypeAlias = Callable[[Task], Outcome]  # a function of a module's top level, or a partial
 
 
-class Plan(Protocol):
+class Schedule(Protocol):
     """What there is to do, and what is made of the results."""
 
     def next_task(self) -> Task | None:
@@ -68,14 +68,16 @@ class Workers:
         for worker in self._workers:
             worker.kill()
 
-    def run(self, plan: Plan, is_stopped: Callable[[], bool], on_look: Callable[[], None]) -> None:
-        """Work until the plan has nothing more and all is done, or leave it when `is_stopped`.
+    def run(
+        self, schedule: Schedule, is_stopped: Callable[[], bool], on_look: Callable[[], None]
+    ) -> None:
+        """Work until the schedule has nothing more and all is done, or leave it when `is_stopped`.
 
         Calls `on_look` now and then. Raises WorkerError when a process does not start.
         """
         while not is_stopped():
             for worker in self._workers:
-                if worker.task is None and (task := plan.next_task()) is not None:
+                if worker.task is None and (task := schedule.next_task()) is not None:
                     worker.begin(task)
             busy = {worker.connection: worker for worker in self._workers if worker.task}
             if not busy:
@@ -86,7 +88,7 @@ class Workers:
                 task, outcome = worker.task, worker.collect()
                 if outcome is not None:
                     assert task is not None
-                    plan.take(task, outcome)
+                    schedule.take(task, outcome)
             on_look()
 
 
