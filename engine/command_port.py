@@ -95,7 +95,8 @@ class CommandPort:
         self.replica = replica
         self.on_submitted = on_submitted
         self.bad_submissions = 0
-        self._connections: set[CommandConnection] = set()
+        # A dict rather than a set: its order is the same in every run.
+        self._connections: dict[CommandConnection, None] = {}
         self._reads = False
         self._server: asyncio.Server | None = None
 
@@ -116,7 +117,7 @@ class CommandPort:
 
     def on_connected(self, connection: CommandConnection) -> None:
         """A gateway is there."""
-        self._connections.add(connection)
+        self._connections[connection] = None
         if self.replica.state not in (State.PRIMARY, State.CANDIDATE):
             connection.abort()
             return
@@ -125,7 +126,7 @@ class CommandPort:
 
     def on_lost(self, connection: CommandConnection) -> None:
         """A gateway is gone."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     def fail(self, error: Exception) -> None:
         """A command could not be carried out: the process is to end with this error."""
