@@ -8,13 +8,16 @@ gateways then stop reading their clients.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import structlog
 
 from engine.primary import Primary
 from engine.replica import Replica, State
 from feed.codec import WireError
-from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.datagrams import Decision, encode_decision
+from feed.frames import whole_submissions
 from feed.settings import Address
 
 log = structlog.get_logger()
@@ -25,14 +28,13 @@ class CommandConnection(asyncio.Protocol):
 
     def __init__(self, port: "CommandPort") -> None:
         self._port = port
-        self._buffer = bytearray()
+        self._unread = b""  # not submitted yet
+        self._is_wanted = False  # whether what comes is to be submitted
         self._submissions = 0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.pause_reading()
+        self._transport = cast(asyncio.Transport, transport)
         self._port.on_connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -40,32 +42,19 @@ class CommandConnection(asyncio.Protocol):
         log.info("gateway disconnected", submissions=self._submissions)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        try:
-            submissions = take_submissions(self._buffer)
-        except WireError as error:
-            log.error("connection closed: its bytes are no submissions", reason=str(error))
-            self._port.bad_submissions += 1
-            self.abort()
-            return
-        primary = self._port.replica.primary
-        if primary is None or not submissions:
-            return
-        try:
-            for submission in submissions:
-                self._port.replica.submit(submission)
-            self._submissions += len(submissions)
-            # What has been sequenced is on its way before the gateway is told of it.
-            self._port.on_submitted()
-        except Exception as error:  # a broken machine must not go on: a backup is better
-            self._port.fail(error)
-            raise
-        self._decide(primary)
+        self._unread += data
+        # A loop may read a new connection even if it was paused before it began to, as uvloop does.
+        # What comes to a candidate waits then: dropped, it would be gone, and what follows not.
+        if self._is_wanted:
+            self._submit()
 
     def set_reading(self, wanted: bool) -> None:
         """Read what the gateway sends, or let it wait."""
         if self._transport is None or self._transport.is_closing():
             return
+        self._is_wanted = wanted
+        if wanted and self._unread:
+            self._port.call_soon(partial(self.data_received, b""))
         if wanted and not self._transport.is_reading():
             self._transport.resume_reading()
         elif not wanted and self._transport.is_reading():
@@ -75,6 +64,30 @@ class CommandConnection(asyncio.Protocol):
         """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _submit(self) -> None:
+        """Submit what has come."""
+        data = self._unread
+        try:
+            size, count = whole_submissions(data)
+        except WireError as error:
+            log.error("connection closed: its bytes are no submissions", reason=str(error))
+            self._port.bad_submissions += 1
+            self.abort()
+            return
+        self._unread = data[size:]
+        primary = self._port.replica.primary
+        if primary is None or not count:
+            return
+        try:
+            self._port.replica.submit(data[:size])
+            self._submissions += count
+            # What has been sequenced is on its way before the gateway is told of it.
+            self._port.on_submitted()
+        except Exception as error:  # a broken machine must not go on: a backup is better
+            self._port.fail(error)
+            raise
+        self._decide(primary)
 
     def _decide(self, primary: Primary) -> None:
         """Tell the gateway how far what it sent is decided."""
@@ -132,6 +145,10 @@ class CommandPort:
         """A command could not be carried out: the process is to end with this error."""
         if not self.failed.done():
             self.failed.set_exception(error)
+
+    def call_soon(self, act: Callable[[], None]) -> None:
+        """Do something once what is being done now is over."""
+        asyncio.get_running_loop().call_soon(act)
 
     def settle(self) -> None:
         """Read from the gateways, or not, after whatever may have changed that."""

@@ -1,19 +1,68 @@
-"""What a shard asks of its state machine; the list of frames knows no more of it than this."""
+"""What a shard asks of its state machine; the list of frames knows no more of it than this.
 
-from collections.abc import Sequence
-from typing import Protocol
+Commands come in and groups of frames go out, both as bytes and many in one call: so a machine may
+be compiled, and need make no object for each.
+"""
 
-from feed.messages import Command, Event
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from feed.messages import Command
+from feed.run import Run
+from feed.schema import FrameType
+
+
+class Divergence(NamedTuple):
+    """The first frame at which a machine and the list differ, and how."""
+
+    sequence: int
+    reason: str
+
+
+class Sequenced(NamedTuple):
+    """What became of a batch of submissions."""
+
+    run: Run  # the groups of those that were admitted
+    not_admitted: int
+
+
+class Followed(NamedTuple):
+    """How far a machine went with the list."""
+
+    frame_count: int  # of the whole groups that it has carried out and agrees with
+    divergence: Divergence | None
 
 
 class Machine(Protocol):
     """A pure function of its commands, with a state that can be checked and compared."""
 
-    def admits(self, login: int, command: Command) -> bool:
-        """Whether a command sent under this log-in gets a place in the list."""
+    @property
+    def kind(self) -> str:
+        """Which implementation it is."""
 
-    def apply(self, sequence: int, time_ns: int, command: Command) -> Sequence[Event]:
-        """Carry out the command with this sequence number; the events that it caused."""
+    @property
+    def frame_counts(self) -> Mapping[FrameType, int]:
+        """How many frames of each type its groups have had; types that had none are left out."""
+
+    def submit(self, submissions: bytes, sequence: int, time_ns: int) -> Sequenced:
+        """Carry out those of these whole submissions that are admitted, in their order.
+
+        They may be of any type of command. The first group begins with `sequence`; `time_ns` (since
+        1970) stands in every frame.
+        """
+
+    def carry_out(self, command: Command, sequence: int, time_ns: int) -> Run:
+        """Carry out a command that needs no admission; its group."""
+
+    def follow(self, run: Run) -> Followed:
+        """Carry out whole groups of the list, and compare their frames.
+
+        Stops for good at the first group that differs: the state is of no use after that.
+        """
+
+    def complete(self, run: Run) -> Run | Divergence:
+        """Carry out the group that these frames are the beginning of, and compare them; the whole
+        group."""
 
     def check(self) -> None:
         """Raise AssertionError when an invariant does not hold."""

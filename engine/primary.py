@@ -4,18 +4,18 @@ It gives each admitted command its sequence number and time, lets the machine ca
 publishes the group's frames. What a majority of the holders has acknowledged is committed.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.commit import CommitRule
 from engine.machine import Machine
-from feed.codec import FRAME_TYPES, RETRANSMISSION, PacketHeader, encode_group, encode_packet
-from feed.datagrams import HolderWord, Submission
+from feed.codec import RETRANSMISSION, PacketHeader
+from feed.datagrams import HolderWord, Submission, encode_submission
+from feed.frames import encode_packets
 from feed.holder import Holder
 from feed.messages import Command, Epoch, holder_field, unpad
-from feed.publisher import HeartbeatPolicy, Publisher, chunks
-from feed.schema import FrameType
+from feed.publisher import HeartbeatPolicy, Publisher
+from feed.run import Run, joined
 
 # Holders say at least every quarter of a second how far they are.
 HEARD_FOR_NS = 1_000_000_000
@@ -42,21 +42,18 @@ class Primary:
         machine: Machine,
         holders: Iterable[str],
         settings: LeadSettings,
-        frames_by_type: Counter[FrameType],
     ) -> None:
-        """`frames_by_type` counts on what the machine has carried out so far."""
         shard, self._name, _ = holder.identity
         self.epoch = holder.epoch
         self.machine = machine
         self.last_sequence = holder.last_sequence
         self.not_admitted = 0
-        self._frames_by_type = frames_by_type
         self._holder = holder
         self._shard = shard
         self._settings = settings
         self._last_time_ns = holder.list.last_time_ns
         self._adopted_from = holder.committed_sequence + 1
-        self._unsent: list[bytes] = []
+        self._unsent: list[Run] = []
         self._is_opened = False
         self._incarnations: dict[str, int] = {}
         self._heard_ns: dict[str, int] = {}
@@ -101,30 +98,26 @@ class Primary:
     def open_epoch(self, time_ns: int, commands: Iterable[Command] = ()) -> None:
         """Begin the reign with its EPOCH frame, and then with those commands that are admitted
         under no log-in, such as the listings."""
-        self._holder.lead(self.epoch, self._name)
+        self._holder.lead(self.epoch)
         self.sequence(Epoch(self.epoch, holder_field(self._name)), time_ns)
-        for command in commands:
-            self.submit(Submission(0, command), time_ns)
+        listings = (encode_submission(Submission(0, command)) for command in commands)
+        self.submit(b"".join(listings), time_ns)
 
-    def submit(self, submission: Submission, time_ns: int) -> None:
-        """Take a command from a gateway; what is not admitted is dropped without a trace."""
-        if self.machine.admits(submission.login, submission.command):
-            self.sequence(submission.command, time_ns)
-        else:
-            self.not_admitted += 1
+    def submit(self, submissions: bytes, time_ns: int) -> None:
+        """Take whole submissions from a gateway, in their order; what is not admitted is dropped
+        without a trace."""
+        self._set_time(time_ns)
+        run, not_admitted = self.machine.submit(
+            submissions, self.last_sequence + 1, self._last_time_ns
+        )
+        self.not_admitted += not_admitted
+        self._write(run)
 
     def sequence(self, command: Command, time_ns: int) -> None:
         """Give a command its place in the list, stamped with `time_ns` (since 1970), and carry
-        it out. Time in the list never runs backwards, whatever the clock does."""
-        first = self.last_sequence + 1
-        self._last_time_ns = max(self._last_time_ns, time_ns)
-        events = self.machine.apply(first, self._last_time_ns, command)
-        group = (command, *events)
-        frames = encode_group(group, first, self._last_time_ns)
-        self._holder.list.write(frames, first)
-        self._unsent += frames
-        self._frames_by_type.update(FRAME_TYPES[type(message)] for message in group)
-        self.last_sequence = first + len(events)
+        it out."""
+        self._set_time(time_ns)
+        self._write(self.machine.carry_out(command, self.last_sequence + 1, self._last_time_ns))
 
     def flush(self, now_ns: int) -> list[bytes]:
         """The packets of all frames since the last flush, to be sent now.
@@ -135,11 +128,12 @@ class Primary:
         """
         if not self._unsent:
             return []
-        frames, self._unsent = self._unsent, []
+        run = joined(self._unsent)
+        self._unsent.clear()
         packets = [] if self._is_opened else self._adopted_packets()
         self._is_opened = True
         self._acknowledge(self._name, self.last_sequence)
-        return packets + self._publisher.publish(frames, self.committed_sequence, now_ns)
+        return packets + self._publisher.publish(run, self.committed_sequence, now_ns)
 
     @property
     def deadline_ns(self) -> int:
@@ -175,13 +169,19 @@ class Primary:
             self._holder.commit(self.committed_sequence)
 
     def _adopted_packets(self) -> list[bytes]:
-        first = self._adopted_from
-        frames = self._holder.list.cache.frames(first, self._publisher.next_sequence - 1)
-        packets = []
-        for chunk in chunks(frames, self._settings.payload_limit_bytes):
-            header = PacketHeader(
-                RETRANSMISSION, self._shard, self.epoch, first, self.committed_sequence
-            )
-            packets.append(encode_packet(header, chunk))
-            first += len(chunk)
-        return packets
+        first, last = self._adopted_from, self._publisher.next_sequence - 1
+        header = PacketHeader(
+            RETRANSMISSION, self._shard, self.epoch, first, self.committed_sequence
+        )
+        frames = b"".join([run.data for run in self._holder.list.cache.runs(first, last)])
+        return encode_packets(header, frames, self._settings.payload_limit_bytes)
+
+    def _set_time(self, time_ns: int) -> None:
+        """Time in the list never runs backwards, whatever the clock does."""
+        self._last_time_ns = max(self._last_time_ns, time_ns)
+
+    def _write(self, run: Run) -> None:
+        if run:
+            self._holder.list.store(run)
+            self._unsent.append(run)
+            self.last_sequence = run.last_sequence

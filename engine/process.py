@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from engine.command_port import CommandPort
 from engine.control import Answer, ControlServer
-from engine.market import Market
+from engine.markets import MarketMachine, market_builder
 from engine.primary import LeadSettings, Primary
 from engine.replica import Replica, ReplicaRules, State
 from engine.settings import InstrumentSettings, ReplicaSettings
 from feed.book import book_digest
-from feed.codec import COMMAND_TYPES, Frame, decode_packet
+from feed.codec import COMMAND_TYPES, decode_packet
 from feed.faults import Faults
 from feed.holder import Holder, HolderIdentity
 from feed.listener import Listener
@@ -37,6 +37,7 @@ from feed.repair_port import RepairPort
 from feed.replication_port import ReplicationPort
 from feed.schema import FrameType
 from feed.settings import FailoverSettings, ShardSettings
+from feed.unheard import Unheard
 from zk.membership import Member
 from zk.settings import ZooKeeperSettings
 from zk.standing import Standing
@@ -81,7 +82,7 @@ class ReplicaProcess:
                 lead=lead_settings(feed.payload_limit_bytes, shard.failover),
                 listings=tuple(map(_listing, instruments)),
             ),
-            Market,
+            market_builder(settings.machine),
             time.time_ns,
         )
         self._settings = settings
@@ -113,14 +114,14 @@ class ReplicaProcess:
                 )
             )
             self._resources = self._resources.pop_all()
-        self._listener: Listener[Frame] = Listener(
+        self._listener: Listener[None] = Listener(
             feed,
             self.replica,
             [*peers, *replicas],
-            lambda frames: None,
             receive=settings.receive,
             faults=faults,
             after=self.turn,
+            unheard=Unheard(self._sender.address, commits=True),
         )
         self._state = self.replica.state
         self._dies_in_group = False
@@ -173,21 +174,22 @@ class ReplicaProcess:
         nothing to ask.
         """
         replica, holder, member = self.replica, self.replica.holder, self._member
-        market, frames_by_type = replica.machine, replica.frames_by_type
-        assert isinstance(market, Market)
+        market = self._market
+        frame_counts = market.frame_counts
         return {
             "role": "replica",
             "name": replica.name,
             "shard": holder.identity.shard,
             "state": replica.state.value,
+            "machine": market.kind,
             "epoch": replica.epoch,
             "primary": replica.leader,
             "sequence": replica.sequence,
             "committed_sequence": holder.committed_sequence,
-            "commands": sum(frames_by_type[each] for each in COMMAND_TYPES),
+            "commands": sum(frame_counts.get(each, 0) for each in COMMAND_TYPES),
             "frames": replica.sequence,
-            "trades": frames_by_type[FrameType.TRADE],
-            "rejects": frames_by_type[FrameType.REJECTED],
+            "trades": frame_counts.get(FrameType.TRADE, 0),
+            "rejects": frame_counts.get(FrameType.REJECTED, 0),
             "not_admitted": 0 if replica.primary is None else replica.primary.not_admitted,
             "bad_submissions": self._commands.bad_submissions,
             "vote": holder.vote.value,
@@ -201,11 +203,16 @@ class ReplicaProcess:
             "words_refused": holder.words_refused,
             "repairs": asdict(holder.repairs),
             "received": asdict(holder.received),
-            "live_orders": len(market.orders),
+            "live_orders": market.live_orders,
             "list_digest": holder.list.digest(replica.sequence) if digests else None,
             "book_digest": book_digest(market.book_entries()) if digests else None,
             "state_digest": market.digest().hex() if digests else None,
         }
+
+    @property
+    def _market(self) -> MarketMachine:
+        """The replica's machine, which is a market here."""
+        return cast(MarketMachine, self.replica.machine)
 
     def _opened(self, port: Any) -> Any:
         self._resources.callback(port.close)
@@ -237,8 +244,7 @@ class ReplicaProcess:
                 return {"error": 'known requests: "status"; "halt" and "resume" with a "symbol"'}
 
     def _set_trading_state(self, wanted: str, symbol: str) -> Answer:
-        primary, market = self.replica.primary, self.replica.machine
-        assert isinstance(market, Market)
+        primary = self.replica.primary
         if primary is None:
             leader = self.replica.leader
             return {"error": f"{self.replica.name} is not the primary", "primary": leader}
@@ -246,7 +252,7 @@ class ReplicaProcess:
             field = symbol_field(symbol)
         except ValueError as error:
             return {"error": str(error)}
-        if field not in market.instruments:
+        if not self._market.is_listed(field):
             return {"error": f"{symbol} is not listed here"}
         state = TradingState.HALTED if wanted == "halt" else TradingState.TRADING
         primary.sequence(SetTradingState(field, state), time.time_ns())

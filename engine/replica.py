@@ -4,7 +4,6 @@ Datagrams, times and ZooKeeper's word come in; packets for the group, datagrams 
 holders and what ZooKeeper is to be told go out. docs/replication.md tells the rules.
 """
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,21 +11,22 @@ from typing import NamedTuple
 
 import structlog
 
-from engine.backup import Backup, Divergence
-from engine.machine import Machine
+from engine.backup import Backup
+from engine.machine import Divergence, Machine
 from engine.primary import LeadSettings, Primary
 from engine.takeover import Stage, Takeover
-from feed.codec import Frame, WireError, decode_packet_header
-from feed.datagrams import HolderWord, Submission
+from feed.codec import WireError, decode_packet_header
+from feed.datagrams import HolderWord
 from feed.gap import Nak
 from feed.holder import Holder
 from feed.messages import Command
-from feed.schema import HOLDER_MAGIC, FrameType, HolderKind
+from feed.schema import HOLDER_MAGIC, PACKET_HEADER, HolderKind, field_offset
 from feed.vote import Vote
 
 log = structlog.get_logger()
 
 _SECOND_NS = 1_000_000_000
+_EPOCH_AT = slice(field_offset(PACKET_HEADER, "epoch"), field_offset(PACKET_HEADER, "checksum"))
 # One who came back without its memory may lead, if a majority of the others remember. It leaves
 # the lead to them for so long.
 RETURNING_PATIENCE_NS = _SECOND_NS
@@ -105,11 +105,6 @@ class Replica:
         return self._backup.machine
 
     @property
-    def frames_by_type(self) -> Counter[FrameType]:
-        """How many frames of each type the machine has carried out."""
-        return self._backup.frames_by_type
-
-    @property
     def state(self) -> State:
         """What it is now."""
         if self._backup.divergence is not None:
@@ -176,14 +171,21 @@ class Replica:
 
     # From the feed.
 
-    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
-        """Take in a datagram from the feed, or a peer's answer; nothing is to be delivered."""
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> None:
+        """Take in a datagram from the feed, or a peer's answer."""
         if self.primary is not None or self._takeover is not None:
             if not self._is_of_later_epoch(data):
-                return []
+                return
             self._give_way(now_ns, "the feed is in a later epoch")
         self.holder.on_datagram(data, now_ns, source)
-        return []
+
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> None:
+        """Take in what came from the group at once."""
+        if self.primary is None and self._takeover is None:
+            self.holder.on_datagrams(datagrams, now_ns)
+        else:
+            for data in datagrams:
+                self.on_datagram(data, now_ns)
 
     def on_time(self, now_ns: int) -> list[Nak]:
         """Do what is due; the NAKs to be sent. A primary's heartbeat comes with its packets."""
@@ -246,10 +248,10 @@ class Replica:
         self._words += self._takeover.on_time(now_ns)
         self._complain_at_ns = now_ns + TOO_FEW_AFTER_NS
 
-    def submit(self, submission: Submission) -> None:
-        """Take a command from a gateway; only a primary is given any."""
+    def submit(self, submissions: bytes) -> None:
+        """Take whole submissions from a gateway; only a primary is given any."""
         assert self.primary is not None
-        self.primary.submit(submission, self._wall_clock_ns())
+        self.primary.submit(submissions, self._wall_clock_ns())
 
     def turn(self, now_ns: int) -> Output:
         """What goes out after anything that has come in; bounded work on the machine before it."""
@@ -268,6 +270,9 @@ class Replica:
     # How it is done.
 
     def _is_of_later_epoch(self, data: bytes) -> bool:
+        # A primary hears all that it sends itself: what can't be later is not worth a closer look.
+        if int.from_bytes(data[_EPOCH_AT], "big") <= self.epoch:
+            return False
         try:
             header, _ = decode_packet_header(data)
         except WireError:
@@ -354,7 +359,7 @@ class Replica:
             return
         if rest:
             log.info("a group was cut off", name=self.name, frames_regenerated=len(rest))
-            self.holder.list.write(rest, self.holder.last_sequence + 1)
+            self.holder.list.store(rest)
         self._takeover = None
         self.takeovers += 1
         self.primary = Primary(
@@ -362,7 +367,6 @@ class Replica:
             self._backup.machine,
             self._rules.holders,
             self._rules.lead,
-            self.frames_by_type,
         )
         self.primary.open_epoch(self._wall_clock_ns(), self._rules.listings)
         took_ms = (now_ns - takeover.began_ns) / 1e6

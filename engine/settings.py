@@ -1,9 +1,18 @@
 """The engine's part of the configuration."""
 
+from enum import StrEnum
+
 from pydantic import Field, field_validator
 
 from feed.messages import symbol_field
 from feed.settings import AddressField, HolderSettings, Settings
+
+
+class MachineKind(StrEnum):
+    """Which implementation of the market a replica runs."""
+
+    REFERENCE = "reference"
+    KERNEL = "kernel"
 
 
 class InstrumentSettings(Settings):
@@ -26,4 +35,5 @@ class ReplicaSettings(HolderSettings):
 
     commands: AddressField  # TCP, for gateways, while it is primary
     control: AddressField  # TCP, for operators: status, halt, resume
+    machine: MachineKind | None = None  # "reference" or "kernel"; the fastest that there is
     drills: bool = False  # whether operators may have it die in the middle of a group

@@ -10,10 +10,11 @@ from collections.abc import Collection
 from enum import Enum, auto
 
 from engine.commit import majority_of
-from feed.codec import RETRANSMISSION, Frame, WireError, decode_packet
+from feed.codec import RETRANSMISSION, WireError
 from feed.datagrams import HolderWord
 from feed.holder import FETCH_FRAMES, Holder
 from feed.messages import unpad
+from feed.run import Run, read_packet
 from feed.schema import HolderKind
 from feed.vote import Vote
 
@@ -46,7 +47,7 @@ class Takeover:
         self._answers: dict[str, HolderWord] = {}
         self._source = ""  # whose list is adopted
         self._next = 0  # the frame of it that is to come
-        self._early: dict[int, Frame] = {}  # frames of it that came before their turn
+        self._early: dict[int, Run] = {}  # what came of it before its turn, frame by frame
         self._asked_from = 0
         self._progress_ns = now_ns
         self._ask_at_ns = now_ns
@@ -106,7 +107,7 @@ class Takeover:
         if self.stage is not Stage.FETCHING or name != self._source:
             return []
         try:
-            header, frames = decode_packet(data)
+            header, run = read_packet(data)
         except WireError:
             return []
         if (
@@ -118,12 +119,13 @@ class Takeover:
         longest = self._answers[name].last_sequence
         limit = min(longest, self._asked_from + FETCH_FRAMES - 1)
         before = self._next
-        for frame in frames:
-            if self._next <= frame.sequence <= limit:
-                self._early[frame.sequence] = frame
+        run = run.part(self._next, limit)
+        if run.first_sequence == self._next:
+            self._store(run)
+        else:
+            self._early |= {each: run.part(each, each) for each in _sequences(run)}
         while (following := self._early.pop(self._next, None)) is not None:
-            self._holder.list.store(following)
-            self._next += 1
+            self._store(following)
         if self._next == before:
             return []
         self._progress_ns = now_ns
@@ -131,6 +133,10 @@ class Takeover:
             self._finish()
             return []
         return self._fetch() if self._next >= self._asked_from + FETCH_FRAMES else []
+
+    def _store(self, run: Run) -> None:
+        self._holder.list.store(run)
+        self._next = run.next_sequence
 
     def _choose(self, now_ns: int) -> None:
         """With a majority of answers, find the longest list among them."""
@@ -172,3 +178,7 @@ class Takeover:
     def _committed_elsewhere(self) -> int:
         """How much of the list is committed, as far as anybody who answered knows."""
         return max((word.committed_sequence for word in self._answers.values()), default=0)
+
+
+def _sequences(run: Run) -> range:
+    return range(run.first_sequence, run.next_sequence)

@@ -1,52 +1,67 @@
 """The most recent frames of a list, kept in memory to repair gaps from."""
 
-from feed.codec import LONGEST_FRAME_BYTES
+from bisect import bisect_right
 
-# What CPython adds to a frame's bytes: the object around them, and the reference to it.
-FRAME_OVERHEAD_BYTES = 33 + 8
-_SPARE_LIMIT = 4096  # how many places of evicted frames may stand empty before they are given back
+from feed.codec import LONGEST_FRAME_BYTES
+from feed.run import Run, joined
+
+# What CPython adds to a run's bytes: the objects around them, and the references to these.
+RUN_OVERHEAD_BYTES = 280
+# Runs shorter than this are joined with the one before: of an idle exchange, each command is one.
+SHORT_RUN_BYTES = 2048
+# Longer ones are cut up: what is evicted at once, and walked to find a frame, stays small.
+LONG_RUN_FRAMES = 2048
+MINIMUM_BYTES = LONG_RUN_FRAMES * LONGEST_FRAME_BYTES + 2 * RUN_OVERHEAD_BYTES
+_SPARE_LIMIT = 1024  # how many places of evicted runs may stand empty before they are given back
 
 
 class FrameCache:
     """Consecutive frames; the oldest go when all of them take more than `limit_bytes` of memory."""
 
-    __slots__ = ("_bytes", "_frames", "_limit_bytes", "_spare", "next_sequence")
+    __slots__ = ("_bytes", "_limit_bytes", "_runs", "_spare", "next_sequence")
 
     def __init__(self, limit_bytes: int) -> None:
-        if limit_bytes < LONGEST_FRAME_BYTES + FRAME_OVERHEAD_BYTES:
-            raise ValueError("a cache must have room for one frame")
+        if limit_bytes < MINIMUM_BYTES:
+            raise ValueError(f"a cache must have room for {MINIMUM_BYTES} bytes")
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._frames: list[bytes] = []  # the first `_spare` are evicted, and empty
+        self._runs: list[Run | None] = []  # the first `_spare` are evicted
         self._spare = 0
         self.next_sequence = 1  # of the frame that can be appended
 
     def __len__(self) -> int:
         """How many frames are held."""
-        return len(self._frames) - self._spare
+        return self.next_sequence - self.first_sequence
 
     @property
     def first_sequence(self) -> int:
         """The oldest frame that is held; equal to `next_sequence` while there is none."""
-        return self.next_sequence - len(self)
+        if self._spare == len(self._runs):
+            return self.next_sequence
+        return self._run(self._spare).first_sequence
 
     @property
     def size_bytes(self) -> int:
         """The memory that the frames take."""
         return self._bytes
 
-    def append(self, frame: bytes, sequence: int) -> None:
-        """Hold one more frame. The first may have any sequence number.
+    def append(self, run: Run) -> None:
+        """Hold more frames. The first may have any sequence number.
 
-        Raises ValueError when it does not follow the last one.
+        Raises ValueError when they don't follow the last one.
         """
-        if sequence != self.next_sequence:
-            if self._frames or sequence < 1:
-                raise ValueError(f"frame {sequence} does not follow {self.next_sequence - 1}")
-            self.next_sequence = sequence
-        self._frames.append(frame)
-        self._bytes += len(frame) + FRAME_OVERHEAD_BYTES
-        self.next_sequence += 1
+        if run.first_sequence != self.next_sequence:
+            if self._runs or run.first_sequence < 1:
+                raise ValueError(
+                    f"frame {run.first_sequence} does not follow {self.next_sequence - 1}"
+                )
+            self.next_sequence = run.first_sequence
+        while len(run) > LONG_RUN_FRAMES:
+            last = run.first_sequence + LONG_RUN_FRAMES - 1
+            self._add(run.part(run.first_sequence, last))
+            run = run.part(last + 1, run.last_sequence)
+        if run:
+            self._add(run)
         if self._bytes > self._limit_bytes:
             self._evict()
 
@@ -57,34 +72,82 @@ class FrameCache:
         """
         if not self.first_sequence <= next_sequence <= self.next_sequence:
             raise ValueError(f"frame {next_sequence} is not among those that are held")
-        dropped = self.next_sequence - next_sequence
-        if dropped:
-            self._bytes -= sum(
-                len(frame) + FRAME_OVERHEAD_BYTES for frame in self._frames[-dropped:]
-            )
-            del self._frames[-dropped:]
-            self.next_sequence = next_sequence
+        while self.next_sequence > next_sequence:
+            run = self._pop()
+            if run.first_sequence < next_sequence:
+                self._add(run.part(run.first_sequence, next_sequence - 1))
+
+    def runs(self, first: int, last: int) -> list[Run]:
+        """Those of the frames `first` to `last` that are held, in runs as they are kept."""
+        first = max(first, self.first_sequence)
+        last = min(last, self.next_sequence - 1)
+        if first > last:
+            return []
+        at = bisect_right(self._runs, first, lo=self._spare, key=_first_sequence) - 1
+        found = []
+        while first <= last:
+            run = self._run(at)
+            found.append(run.part(first, last))
+            first = run.next_sequence
+            at += 1
+        return found
 
     def frames(self, first: int, last: int) -> list[bytes]:
-        """Those of the frames `first` to `last` that are held, in sequence."""
-        offset = self._spare - self.first_sequence
-        start = max(first, self.first_sequence)
-        return self._frames[start + offset : max(last + 1, start) + offset]
+        """Each of the frames `first` to `last` that is held, in sequence."""
+        return [frame for run in self.runs(first, last) for frame in run.split()]
 
     def check(self) -> None:
         """Raise AssertionError unless all invariants hold."""
-        held = self._frames[self._spare :]
-        assert self._bytes == sum(len(frame) + FRAME_OVERHEAD_BYTES for frame in held)
+        held = [run for run in self._runs[self._spare :] if run is not None]
+        assert len(held) == len(self._runs) - self._spare, "a run in use was evicted"
+        assert self._bytes == sum(map(_size_bytes, held))
         assert self._bytes <= self._limit_bytes, "the cache is larger than it may be"
-        assert not any(self._frames[: self._spare]), "an evicted frame is still held"
+        assert not any(self._runs[: self._spare]), "an evicted run is still held"
         assert self._spare < _SPARE_LIMIT + len(held) + 1
+        sequence = self.first_sequence
+        for run in held:
+            assert run.first_sequence == sequence, "the runs do not follow one another"
+            assert len(run) > 0
+            sequence = run.next_sequence
+        assert sequence == self.next_sequence
+
+    def _run(self, at: int) -> Run:
+        run = self._runs[at]
+        assert run is not None
+        return run
+
+    def _add(self, run: Run) -> None:
+        if len(run.data) < SHORT_RUN_BYTES and self._spare < len(self._runs):
+            before = self._run(-1)
+            if len(before.data) < SHORT_RUN_BYTES:
+                self._pop()
+                run = joined((before, run))
+        self._runs.append(run)
+        self._bytes += _size_bytes(run)
+        self.next_sequence = run.next_sequence
+
+    def _pop(self) -> Run:
+        run = self._run(-1)
+        del self._runs[-1]
+        self._bytes -= _size_bytes(run)
+        self.next_sequence = run.first_sequence
+        return run
 
     def _evict(self) -> None:
-        frames = self._frames
+        runs = self._runs
         while self._bytes > self._limit_bytes:
-            self._bytes -= len(frames[self._spare]) + FRAME_OVERHEAD_BYTES
-            frames[self._spare] = b""
+            self._bytes -= _size_bytes(self._run(self._spare))
+            runs[self._spare] = None
             self._spare += 1
-        if self._spare >= _SPARE_LIMIT and self._spare * 2 >= len(frames):
-            del frames[: self._spare]
+        if self._spare >= _SPARE_LIMIT and self._spare * 2 >= len(runs):
+            del runs[: self._spare]
             self._spare = 0
+
+
+def _first_sequence(run: Run | None) -> int:
+    assert run is not None
+    return run.first_sequence
+
+
+def _size_bytes(run: Run) -> int:
+    return len(run.data) + RUN_OVERHEAD_BYTES

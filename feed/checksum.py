@@ -1,8 +1,16 @@
 """CRC-32C, the checksum of every packet, frame and repair datagram (RFC 3720, appendix B.4)."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from crcmod.predefined import mkPredefinedCrcFun
+from feed.kernel import KERNEL_WANTED
+
+if TYPE_CHECKING or not KERNEL_WANTED:
+    from feed._checksum_py import crc32c as _crc32c
+else:
+    try:
+        from feed._checksum_c import crc32c as _crc32c
+    except ImportError:
+        from feed._checksum_py import crc32c as _crc32c
 
 
 class ChecksumFunction(Protocol):
@@ -11,7 +19,7 @@ class ChecksumFunction(Protocol):
     def __call__(self, data: bytes | memoryview, crc: int = 0, /) -> int: ...
 
 
-crc32c: ChecksumFunction = mkPredefinedCrcFun("crc-32c")
+crc32c: ChecksumFunction = _crc32c
 
 CHECKSUM_BYTES = 4
 

@@ -59,7 +59,8 @@ COMMAND = int(FrameFlag.COMMAND)
 END = int(FrameFlag.END)
 HEARTBEAT = int(PacketFlag.HEARTBEAT)
 RETRANSMISSION = int(PacketFlag.RETRANSMISSION)
-_PACKET_FLAGS = HEARTBEAT | RETRANSMISSION
+COMMIT = int(PacketFlag.COMMIT)
+_PACKET_FLAGS = HEARTBEAT | RETRANSMISSION | COMMIT
 
 
 class WireError(ValueError):
@@ -188,6 +189,14 @@ def decode_frame(data: bytes, offset: int = 0) -> Frame:
     return Frame(layout.frame_type, layout.flags, sequence, time_ns, frame)
 
 
+def decode_verified(data: bytes, offset: int = 0) -> Frame:
+    """The frame at `offset` of bytes that have been verified before."""
+    layout = _BY_PREFIX[data[offset : offset + _CHECKSUM_AT]]
+    sequence, time_ns = _SEQUENCE_AND_TIME.unpack_from(data, offset + _SEQUENCE_AT)
+    frame = data[offset : offset + layout.length]
+    return Frame(layout.frame_type, layout.flags, sequence, time_ns, frame)
+
+
 def encode_body(message: Message) -> bytes:
     """A message's fields alone, without a frame around them."""
     return _BY_TYPE[FRAME_TYPES[type(message)]].body.pack(*message)
@@ -263,6 +272,8 @@ def decode_packet_header(data: bytes) -> tuple[PacketHeader, int]:
         raise WireError(f"packet of version {version}, not {schema.WIRE_VERSION}")
     if checksum != checksum_around(data[:PACKET_HEADER_BYTES], _PACKET_CHECKSUM_AT):
         raise WireError("packet header checksum does not match")
-    if flags & ~_PACKET_FLAGS or (flags & HEARTBEAT and frame_count) or first == 0:
+    is_heartbeat = bool(flags & HEARTBEAT)
+    is_wrong = frame_count if is_heartbeat else flags & COMMIT
+    if flags & ~_PACKET_FLAGS or is_wrong or first == 0:
         raise WireError("impossible packet header")
     return PacketHeader(flags, shard, epoch, first, committed), frame_count

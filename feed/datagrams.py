@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from feed import schema
 from feed.checksum import CHECKSUM_BYTES, checksum_around
-from feed.codec import FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
+from feed.codec import COMMAND_TYPES, FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
 from feed.messages import Command
 from feed.schema import FrameType, HolderKind, RepairKind
 
@@ -153,26 +153,24 @@ def encode_submission(submission: Submission) -> bytes:
     return _SUBMISSION_HEADER.pack(length, frame_type, submission.login) + body
 
 
-def take_submissions(buffer: bytearray) -> list[Submission]:
-    """The whole submissions at the front of `buffer`, which are taken off it.
+def decode_submissions(data: bytes) -> list[Submission]:
+    """The commands in whole submissions, of any type: what a gateway may send is another matter.
 
-    Raises WireError when the bytes can't be submissions; the stream can't be read any further.
+    Raises WireError when the bytes are no whole submissions of commands.
     """
-    taken = []
+    submissions = []
     offset = 0
-    while len(buffer) - offset >= _SUBMISSION_HEADER.size:
-        length, frame_type, login = _SUBMISSION_HEADER.unpack_from(buffer, offset)
-        size = body_bytes(frame_type) if frame_type in SUBMISSION_TYPES else None
+    while offset < len(data):
+        if len(data) - offset < _SUBMISSION_HEADER.size:
+            raise WireError("truncated submission")
+        length, frame_type, login = _SUBMISSION_HEADER.unpack_from(data, offset)
+        size = body_bytes(frame_type) if frame_type in COMMAND_TYPES else None
         if size is None or length != _SUBMISSION_HEADER.size + size:
             raise WireError(f"not a submission: type {frame_type}, length {length}")
-        if len(buffer) - offset < length:
-            break
-        body = bytes(buffer[offset + length - size : offset + length])
-        command = cast(Command, decode_body(frame_type, body))
-        taken.append(Submission(login, command))
+        command = decode_body(frame_type, data, offset + _SUBMISSION_HEADER.size)
+        submissions.append(Submission(login, cast(Command, command)))
         offset += length
-    del buffer[:offset]
-    return taken
+    return submissions
 
 
 def encode_decision(decision: Decision) -> bytes:

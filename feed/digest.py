@@ -14,9 +14,9 @@ class ListDigest:
         for frame in frames:
             self._hash.update(frame)
 
-    def update(self, frame: bytes) -> None:
-        """Add the next frame of the list."""
-        self._hash.update(frame)
+    def update(self, frames: bytes) -> None:
+        """Add the next frames of the list, back to back."""
+        self._hash.update(frames)
 
     def copy(self) -> "ListDigest":
         """Another digest of the same frames, to go on with apart from this one."""

@@ -9,6 +9,7 @@ the rest): wait for reordering, ask one retransmitter, then the next, at doublin
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 from random import Random
 from typing import NamedTuple
@@ -200,6 +201,15 @@ class Gaps:
         else:
             ask_at_ns = now_ns + self._policy.reorder_wait_ns + self._drawn(self._policy.jitter_ns)
             self._parts.append(_Part(first, last, gap, ask_at_ns, self._policy.answer_wait_ns))
+
+    def missing_within(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Which of the frames `first` to `last` are missing: ranges, ascending."""
+        found = []
+        for part in islice(self._parts, self._index(first), None):
+            if part.first > last:
+                break
+            found.append((max(first, part.first), min(last, part.last)))
+        return found
 
     def fill(self, first: int, last: int, now_ns: int) -> None:
         """The frames `first` to `last` have arrived, asked for or late."""

@@ -3,13 +3,13 @@
 Frames are kept until another list's frames contradict them. What is committed never is.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from feed.cache import FrameCache
-from feed.codec import Frame, decode_frame
+from feed.codec import decode_frame
 from feed.digest import ListDigest
 from feed.messages import Epoch, unpad
+from feed.run import Run, empty_run
 from feed.schema import FrameType
 
 
@@ -48,34 +48,24 @@ class HeldList:
         frames = self.cache.frames(self.last_sequence, self.last_sequence)
         return decode_frame(frames[0]).time_ns if frames else 0
 
-    def store(self, frame: Frame) -> bool:
-        """Keep a frame at its place; whether it was not there yet.
+    def store(self, run: Run) -> Run:
+        """Keep frames at their places; those of them that were not there yet.
 
-        Another one that is there goes, with all that follows it.
+        Where another one is there, that goes, with all that follows it.
         """
-        sequence = frame.sequence
         cache = self.cache
-        if sequence < cache.first_sequence and len(cache):
-            return False  # it has been here, and was evicted
-        if sequence < cache.next_sequence and len(cache):
-            if cache.frames(sequence, sequence) == [frame.data]:
-                return False
-            self._drop(sequence)
-        cache.append(frame.data, sequence)
-        if frame.type is FrameType.EPOCH:
-            message = frame.message()
-            assert isinstance(message, Epoch)
-            self._reigns.append(Reign(sequence, message.epoch, unpad(message.primary)))
-        return True
-
-    def write(self, frames: Sequence[bytes], first_sequence: int) -> None:
-        """Keep frames that this holder itself writes as the primary."""
-        for sequence, frame in enumerate(frames, first_sequence):
-            self.cache.append(frame, sequence)
-
-    def begin_reign(self, epoch: int, primary: str) -> None:
-        """The next frame that is written is this epoch's EPOCH frame."""
-        self._reigns.append(Reign(self.cache.next_sequence, epoch, primary))
+        if len(cache) and run.first_sequence != cache.next_sequence:
+            run = self._unlike_held(run)
+        if not run:
+            return run
+        cache.append(run)
+        if run.has(FrameType.EPOCH):
+            for frame in run:
+                message = frame.message()
+                if isinstance(message, Epoch):
+                    reign = Reign(frame.sequence, message.epoch, unpad(message.primary))
+                    self._reigns.append(reign)
+        return run
 
     def take_dropped(self) -> int | None:
         """The first frame that has been dropped, or replaced by another, since the last call."""
@@ -90,8 +80,8 @@ class HeldList:
         if first < self.cache.first_sequence:
             self._digest = None  # frames went before they were digested
             return
-        for frame in self.cache.frames(first, committed_sequence):
-            self._digest.update(frame)
+        for run in self.cache.runs(first, committed_sequence):
+            self._digest.update(run.data)
         self._digested_sequence = committed_sequence
 
     def digest(self, last_sequence: int) -> str | None:
@@ -104,8 +94,8 @@ class HeldList:
             digest, first = self._digest.copy(), self._digested_sequence + 1
         if first < self.cache.first_sequence:
             return None
-        for frame in self.cache.frames(first, last_sequence):
-            digest.update(frame)
+        for run in self.cache.runs(first, last_sequence):
+            digest.update(run.data)
         return digest.hex()
 
     def check(self) -> None:
@@ -117,6 +107,24 @@ class HeldList:
         assert sequences == sorted(set(sequences))
         assert epochs == sorted(set(epochs)), "epochs grow along the list"
         assert not sequences or sequences[-1] <= self.last_sequence
+
+    def _unlike_held(self, run: Run) -> Run:
+        """The frames from the first one on that is not held; another one in its place is dropped.
+
+        What has been here and was evicted counts as held.
+        """
+        first = max(run.first_sequence, self.cache.first_sequence)
+        last = min(run.last_sequence, self.cache.next_sequence - 1)
+        theirs = run.part(first, last)
+        ours = b"".join([held.data for held in self.cache.runs(first, last)])
+        if theirs.data != ours:
+            frames = zip(theirs, self.cache.frames(first, last), strict=True)
+            differing = next(frame.sequence for frame, held in frames if frame.data != held)
+            self._drop(differing)
+            last = differing - 1
+        if run.last_sequence <= last:
+            return empty_run(run.next_sequence)
+        return run.part(last + 1, run.last_sequence)
 
     def _drop(self, sequence: int) -> None:
         assert sequence > self._digested_sequence, "a list without what is committed"

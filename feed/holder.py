@@ -7,18 +7,19 @@ section 5): a promised epoch is never taken back, what is doubtful in a new epoc
 new primary's frames contradict it, and who came back without its memory has no vote.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from feed.codec import RETRANSMISSION, Frame, PacketHeader, WireError, encode_packet
+from feed.codec import RETRANSMISSION, PacketHeader, WireError
 from feed.datagrams import HolderWord, decode_holder_word, encode_holder_word
+from feed.frames import encode_packets
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak, RepairPolicy
 from feed.held_list import HeldList, Reign
 from feed.messages import holder_field, unpad
-from feed.publisher import chunks
 from feed.receiver import Receiver, ReceiverCounters
 from feed.repair import DEFAULT_REPAIR_LIMITS, RepairCounters, RepairLimits, RepairResponder
+from feed.run import Run
 from feed.schema import HolderKind
 from feed.vote import Return, Vote
 
@@ -156,22 +157,29 @@ class Holder:
 
     # The feed.
 
-    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> Run:
         """Take in a datagram from the feed, or a peer's answer; the frames that were new here.
 
         Frames that are held already, and that a new epoch's primary repeats, come out no more.
         """
         receiver = self._receiver
         epoch, committed = receiver.epoch, receiver.committed_sequence
-        frames = receiver.on_datagram(data, now_ns, source)
+        run = receiver.on_datagram(data, now_ns, source)
         if receiver.epoch != epoch:
             self._doubt(committed, now_ns)
-        if self.is_suspicious:
-            self._listen(now_ns)
-        new = [frame for frame in frames if self._keep(frame)]
-        self.list.digest_to(min(self.committed_sequence, self.verified_sequence))
-        self._watch_failure(now_ns)
-        return new
+        return self._keep(run, now_ns)
+
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> None:
+        """Take in what came from the group at once."""
+        at = 0
+        while at < len(datagrams):
+            taken, run = self._receiver.take_expected(datagrams, at, now_ns)
+            if taken:
+                self._keep(run, now_ns)
+                at += taken
+            else:
+                self.on_datagram(datagrams[at], now_ns)
+                at += 1
 
     def on_time(self, now_ns: int) -> list[Nak]:
         """The NAKs that are due, each to be sent to its peer. Suspects a primary that is silent."""
@@ -284,15 +292,12 @@ class Holder:
         if word.epoch != self.epoch or word.last_sequence < self.list.cache.first_sequence:
             return []
         first = word.last_sequence
-        frames = self.list.cache.frames(first, first + FETCH_FRAMES - 1)
-        packets: list[bytes] = []
-        for chunk in chunks(frames, self._payload_limit_bytes):
-            header = PacketHeader(
-                RETRANSMISSION, self.identity.shard, self.epoch, first, self.committed_sequence
-            )
-            packets.append(encode_packet(header, chunk))
-            first += len(chunk)
-        return packets
+        header = PacketHeader(
+            RETRANSMISSION, self.identity.shard, self.epoch, first, self.committed_sequence
+        )
+        runs = self.list.cache.runs(first, first + FETCH_FRAMES - 1)
+        frames = b"".join([run.data for run in runs])
+        return encode_packets(header, frames, self._payload_limit_bytes)
 
     def ack_word(self, held_sequence: int, now_ns: int) -> bytes | None:
         """The acknowledgement that is due now; None when there is nothing to say, or no vote.
@@ -340,13 +345,12 @@ class Holder:
         receiver.committed_sequence = max(receiver.committed_sequence, committed_sequence)
         self._return.on_adopted()
 
-    def lead(self, epoch: int, primary: str) -> None:
+    def lead(self, epoch: int) -> None:
         """This holder is the primary of `epoch`, whose EPOCH frame comes next."""
         assert epoch == self.epoch
         self._leads = True
         # What came early, or was missing, stands in the adopted list by now.
         self._receiver.resume(epoch, self.committed_sequence)
-        self.list.begin_reign(epoch, primary)
 
     def stand(self) -> bool:
         """Whether this holder may take over in this epoch; then it lets nobody else do so.
@@ -400,13 +404,17 @@ class Holder:
         deadline_ns = self.suspicion_deadline_ns
         self.is_suspicious = deadline_ns is not None and now_ns >= deadline_ns
 
-    def _keep(self, frame: Frame) -> bool:
-        """Keep a frame of this epoch's list; whether it was new here."""
-        is_new = self.list.store(frame)
-        if frame.is_end:
-            self.held_sequence = frame.sequence
+    def _keep(self, run: Run, now_ns: int) -> Run:
+        """Keep frames of this epoch's list; those that were new here."""
+        if self.is_suspicious:
+            self._listen(now_ns)
+        new = self.list.store(run)
+        if run.end_sequence:
+            self.held_sequence = run.end_sequence
             self._regain_vote()
-        return is_new
+        self.list.digest_to(min(self.committed_sequence, self.verified_sequence))
+        self._watch_failure(now_ns)
+        return new
 
     def _regain_vote(self) -> None:
         """What is held stands in this epoch's list once the list is held beyond its EPOCH frame."""

@@ -14,18 +14,27 @@ from typing import Generic, Protocol, TypeVar
 
 from feed.faults import Faults
 from feed.gap import GapFailure, Nak
-from feed.multicast import DATAGRAMS_PER_WAKE_UP, drain, open_receiver, open_unicast, resolve
+from feed.multicast import (
+    DATAGRAMS_PER_WAKE_UP,
+    PacketReader,
+    drain,
+    open_receiver,
+    open_unicast,
+    resolve,
+)
 from feed.settings import Address, FeedSettings
+from feed.unheard import HEARS_ALL, Unheard
 
 Delivered = TypeVar("Delivered")
+Delivered_co = TypeVar("Delivered_co", covariant=True)
 
 # What is due is put off for so many turns while datagrams wait to be read. These are more full
 # packets than the default receive buffer holds: what had arrived when it became due has been read.
 TURNS_BEFORE_NAKS = 64
 
 
-class Reception(Protocol[Delivered]):
-    """A `Receiver`, a `Subscriber`, or whatever else takes datagrams and asks for what it lacks."""
+class Reception(Protocol[Delivered_co]):
+    """A `Subscriber`, a `Replica`, or whatever else takes datagrams and asks for what it lacks."""
 
     @property
     def deadline_ns(self) -> int | None: ...
@@ -33,9 +42,9 @@ class Reception(Protocol[Delivered]):
     @property
     def failure(self) -> GapFailure | None: ...
 
-    def on_datagram(
-        self, data: bytes, now_ns: int, source: int | None = None
-    ) -> list[Delivered]: ...
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> Delivered_co: ...
+
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> Delivered_co: ...
 
     def on_time(self, now_ns: int) -> list[Nak]: ...
 
@@ -55,9 +64,10 @@ class Listener(Generic[Delivered]):
     """Feeds a receiver from the shard's sockets, and hands on what it delivers.
 
     Only datagrams from the addresses of `retransmitters` count as answers; their places in that
-    list are the receiver's `source` numbers. `deliver` is called with what one turn of the event
-    loop brought, and never with nothing. `after` is called at the end of each turn, whatever it
-    brought: a heartbeat, or the time, may change what a holder has to say.
+    list are the receiver's `source` numbers. `deliver` is called with what came out, and never with
+    nothing; a receiver that keeps all for itself needs none. `after` is called at the end of each
+    turn, whatever it brought: a heartbeat, or the time, may change what a holder has to say.
+    `unheard` is what this process need not be woken for.
 
     `failed` is there from `start` on. It is done when nothing will be delivered any more: with the
     GapFailure when the receiver gave up, with the exception when `deliver` or the receiver raised
@@ -71,11 +81,12 @@ class Listener(Generic[Delivered]):
         settings: FeedSettings,
         receiver: Reception[Delivered],
         retransmitters: Sequence[Address],
-        deliver: Callable[[list[Delivered]], None],
+        deliver: Callable[[Delivered], None] | None = None,
         *,
         receive: Address | None = None,
         faults: Faults | None = None,
         after: Callable[[], None] | None = None,
+        unheard: Unheard = HEARS_ALL,
     ) -> None:
         self.counters = ListenerCounters()
         self._settings = settings
@@ -86,8 +97,10 @@ class Listener(Generic[Delivered]):
         self._receive = receive
         self._faults = faults
         self._after = after
+        self._unheard = unheard
         self._resources = contextlib.ExitStack()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at_ns = 0  # when it fires
         self._turns_behind = 0
         self._is_open = False
         # A longer datagram is no packet of this feed; cut off here, it fails its checks.
@@ -108,9 +121,10 @@ class Listener(Generic[Delivered]):
             )
         with self._resources:
             self._answers = self._open(open_unicast(self._own_address()), self._on_answers)
-            self._packets = self._open(
-                open_receiver(self._settings, self._receive), self._on_packets
-            )
+            packets = open_receiver(self._settings, self._receive)
+            self._unheard.keep_from(packets)
+            self._reader = PacketReader(packets, self._read_bytes)
+            self._open(packets, self._on_packets)
             self._resources = self._resources.pop_all()
         self._is_open = True
         self._schedule()
@@ -163,44 +177,37 @@ class Listener(Generic[Delivered]):
 
     def _on_packets(self) -> bool:
         """Take what waits at the group; whether more may wait there."""
-        delivered: list[Delivered] = []
-        now_ns = time.monotonic_ns()
-        taken = 0
-        for data, _ in drain(self._packets, self._read_bytes):
-            taken += 1
-            delivered += self._take(data, now_ns, None)
-        self.counters.packets += taken
-        if delivered:
-            self._deliver(delivered)
-        return taken == DATAGRAMS_PER_WAKE_UP
+        datagrams = self._reader.read()
+        self.counters.packets += len(datagrams)
+        is_full = len(datagrams) == DATAGRAMS_PER_WAKE_UP
+        if self._faults is not None:
+            datagrams = [arrived for data in datagrams for arrived in self._faults.apply(data)]
+        if datagrams:
+            self._give_out(self._receiver.on_datagrams(datagrams, time.monotonic_ns()))
+        return is_full
 
     def _on_answers(self) -> bool:
         """Take what waits on the listener's own socket; whether more may wait there."""
-        delivered: list[Delivered] = []
         now_ns = time.monotonic_ns()
-        taken = foreign = 0
+        taken = 0
         for data, sender in drain(self._answers, self._read_bytes):
             taken += 1
             source = self._sources.get(sender)
             if source is None:
-                foreign += 1
-            else:
-                delivered += self._take(data, now_ns, source)
-        self.counters.answers += taken - foreign
-        self.counters.foreign_answers += foreign
-        if delivered:
-            self._deliver(delivered)
+                self.counters.foreign_answers += 1
+                continue
+            self.counters.answers += 1
+            for arrived in [data] if self._faults is None else self._faults.apply(data):
+                # Who sent what was held back is forgotten; it counts as if it came by multicast.
+                known = source if arrived == data else None
+                self._give_out(self._receiver.on_datagram(arrived, now_ns, known))
+                if not self._is_open:
+                    return False
         return taken == DATAGRAMS_PER_WAKE_UP
 
-    def _take(self, data: bytes, now_ns: int, source: int | None) -> list[Delivered]:
-        if self._faults is None:
-            return self._receiver.on_datagram(data, now_ns, source)
-        delivered: list[Delivered] = []
-        for arrived in self._faults.apply(data):
-            # Who sent what was held back is forgotten; it then counts as if it came by multicast.
-            sender = source if arrived == data else None
-            delivered += self._receiver.on_datagram(arrived, now_ns, sender)
-        return delivered
+    def _give_out(self, delivered: Delivered) -> None:
+        if delivered and self._deliver is not None:
+            self._deliver(delivered)
 
     def _on_time(self) -> None:
         """Send the NAKs that are due, once it is sure that what they ask for does not wait here.
@@ -232,10 +239,11 @@ class Listener(Generic[Delivered]):
         if self._turns_behind and (deadline_ns is None or deadline_ns > time.monotonic_ns()):
             self._turns_behind = 0  # what was due has been read meanwhile
         if self._timer is not None:
-            if deadline_ns is not None and self._timer.when() <= deadline_ns / 1e9:
+            if deadline_ns is not None and self._timer_at_ns <= deadline_ns:
                 return  # it will be early, and then set anew: cheaper than moving it each time
             self._timer.cancel()
             self._timer = None
         if deadline_ns is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(deadline_ns / 1e9, self._run, self._on_time)
+            self._timer_at_ns = deadline_ns

@@ -5,10 +5,12 @@ Interface and TTL are always set, never left to the routing table: with the defa
 """
 
 import contextlib
+import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from feed.settings import Address, FeedSettings
+from feed.sockets import DatagramReader, send_datagrams
 
 # Linux's numbers (linux/in.h, asm-generic/socket.h), which Python's socket module does not name.
 _IP_MULTICAST_ALL = 49
@@ -73,6 +75,36 @@ def open_receiver(settings: FeedSettings, receive: Address | None = None) -> soc
     return opened
 
 
+def open_sender(settings: FeedSettings) -> socket.socket:
+    """A socket to send the shard's packets from.
+
+    Raises OSError when there is no such interface.
+    """
+    opened = _udp_socket(send_buffer_bytes=SEND_BUFFER_BYTES)
+    if settings.transport == "unicast":
+        return opened
+    option = opened.setsockopt
+    try:
+        option(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, settings.interface.packed)
+        option(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, settings.ttl)
+        option(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)  # receivers may run on this machine
+    except OSError as error:
+        opened.close()
+        where = f"interface {settings.interface}"
+        raise OSError(error.errno, f"can't send on {where}: {error.strerror}") from error
+    return opened
+
+
+def destinations(settings: FeedSettings) -> tuple[Address, ...]:
+    """Where each packet goes: the group, or every receiver in the list.
+
+    Raises OSError when a receiver's name can't be resolved.
+    """
+    if settings.transport == "unicast":
+        return tuple(map(resolve, settings.receivers))
+    return (Address(str(settings.group), settings.port),)
+
+
 def drain(opened: socket.socket, read_bytes: int) -> Iterator[tuple[bytes, Address]]:
     """The datagrams that wait at a socket, each cut off after `read_bytes`, with their senders.
 
@@ -85,6 +117,21 @@ def drain(opened: socket.socket, read_bytes: int) -> Iterator[tuple[bytes, Addre
         except BlockingIOError:
             return
         yield data, Address(*sender)
+
+
+class PacketReader:
+    """Takes what waits at the socket of a group, many datagrams in one call."""
+
+    __slots__ = ("_opened", "_reader")
+
+    def __init__(self, opened: socket.socket, read_bytes: int) -> None:
+        """Each datagram is cut off after `read_bytes`."""
+        self._opened = opened
+        self._reader = DatagramReader(DATAGRAMS_PER_WAKE_UP, read_bytes)
+
+    def read(self) -> list[bytes]:
+        """The datagrams that wait, in their order, DATAGRAMS_PER_WAKE_UP of them at most."""
+        return self._reader.read(self._opened)
 
 
 class FeedSender:
@@ -103,42 +150,31 @@ class FeedSender:
         self.bytes_sent = 0
         self.send_errors = 0
         self.last_error: OSError | None = None
-        if settings.transport == "unicast":
-            self._destinations = tuple(resolve(receiver) for receiver in settings.receivers)
-        else:
-            self._destinations = (Address(str(settings.group), settings.port),)
-        self._socket = _udp_socket(send_buffer_bytes=SEND_BUFFER_BYTES)
-        if settings.transport == "multicast":
-            try:
-                self._send_to_group(settings)
-            except OSError as error:
-                self._socket.close()
-                where = f"interface {settings.interface}"
-                raise OSError(error.errno, f"can't send on {where}: {error.strerror}") from error
+        self._destinations = destinations(settings)
+        self._socket = open_sender(settings)
+        self._socket.bind(("", 0))
+        self._interface = str(settings.interface) if settings.transport == "multicast" else None
 
-    def send(self, packets: Iterable[bytes]) -> None:
-        """Send each packet to every destination, in order."""
-        sendto = self._socket.sendto
-        for packet in packets:
-            for destination in self._destinations:
-                try:
-                    sendto(packet, destination)
-                except OSError as error:  # ENOBUFS, EAGAIN, ENETUNREACH, EPERM: all of them a loss
-                    self.send_errors += 1
-                    self.last_error = error
-                else:
-                    self.packets_sent += 1
-                    self.bytes_sent += len(packet)
+    @property
+    def address(self) -> Address | None:
+        """Where its packets to a group come from; None when they go to a list of receivers."""
+        if self._interface is None:
+            return None
+        return Address(self._interface, self._socket.getsockname()[1])
+
+    def send(self, packets: Sequence[bytes]) -> None:
+        """Send all packets to every destination, in order."""
+        for destination in self._destinations:
+            sent = send_datagrams(self._socket, packets, destination)
+            self.packets_sent += sent.datagrams
+            self.bytes_sent += sent.size
+            if sent.error:  # ENOBUFS, EAGAIN, ENETUNREACH, EPERM: all of them a loss
+                self.send_errors += len(packets) - sent.datagrams
+                self.last_error = OSError(sent.error, os.strerror(sent.error))
 
     def close(self) -> None:
         """Close the socket; nothing can be sent any more."""
         self._socket.close()
-
-    def _send_to_group(self, settings: FeedSettings) -> None:
-        option = self._socket.setsockopt
-        option(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, settings.interface.packed)
-        option(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, settings.ttl)
-        option(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)  # receivers may run on this machine
 
 
 def _udp_socket(

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from feed.codec import (
+    COMMIT,
     HEARTBEAT,
     LONGEST_FRAME_BYTES,
     PACKET_HEADER_BYTES,
     PacketHeader,
-    decode_frame,
     encode_packet,
 )
+from feed.frames import encode_packets
+from feed.run import Run
 
 _MILLISECOND_NS = 1_000_000
 PAYLOAD_MINIMUM_BYTES = PACKET_HEADER_BYTES + LONGEST_FRAME_BYTES
@@ -79,36 +81,33 @@ class Publisher:
         self.next_sequence = next_sequence
         self.deadline_ns = 0  # when the next heartbeat is due, unless data or a commit come first
 
-    def publish(self, frames: Sequence[bytes], committed_sequence: int, now_ns: int) -> list[bytes]:
+    def publish(self, run: Run, committed_sequence: int, now_ns: int) -> list[bytes]:
         """The packets that hold these frames, which must continue the list.
 
         Raises ValueError when they don't.
         """
-        if not frames:
+        if not run:
             return []
-        last = self.next_sequence + len(frames) - 1
-        ends = decode_frame(frames[0]).sequence, decode_frame(frames[-1]).sequence
-        if ends != (self.next_sequence, last):
+        if run.first_sequence != self.next_sequence:
             raise ValueError(f"the frames do not continue the list at {self.next_sequence}")
-        packets = []
-        for chunk in chunks(frames, self._payload_limit_bytes):
-            # Not a word of frames in the next packet: they would look lost until it comes.
-            committed = min(committed_sequence, self.next_sequence + len(chunk) - 1)
-            packets.append(encode_packet(self._header(0, committed), chunk))
-            self.next_sequence += len(chunk)
+        # No packet says a word of the frames in the next: they would look lost until it comes.
+        header = self._header(0, committed_sequence)
+        self.next_sequence = run.next_sequence
         self._told(committed_sequence, now_ns)
-        return packets
+        return encode_packets(header, run.data, self._payload_limit_bytes)
 
     def on_time(self, committed_sequence: int, now_ns: int) -> list[bytes]:
         """A heartbeat, if one is due or the commit has moved since it was last told."""
         if committed_sequence == self._committed_sequence and now_ns < self.deadline_ns:
             return []
+        flags = HEARTBEAT
         if committed_sequence != self._committed_sequence:
+            flags |= COMMIT
             self._told(committed_sequence, now_ns)
         else:
             self._wait_ns = min(2 * self._wait_ns, self._policy.limit_ns)
             self.deadline_ns = now_ns + self._wait_ns
-        return [encode_packet(self._header(HEARTBEAT, committed_sequence))]
+        return [encode_packet(self._header(flags, committed_sequence))]
 
     def _header(self, flags: int, committed_sequence: int) -> PacketHeader:
         return PacketHeader(flags, self._shard, self._epoch, self.next_sequence, committed_sequence)

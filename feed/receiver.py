@@ -5,12 +5,16 @@ new epoch drops what was held of the old one and is not committed, since the new
 decided otherwise; what is not wholly intact is dropped, and repaired like any loss.
 """
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from feed.codec import RETRANSMISSION, Frame, WireError, decode_packet
+from feed.codec import RETRANSMISSION, WireError
 from feed.datagrams import decode_repair, is_repair
+from feed.frames import scan_batch
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Gaps, Nak, RepairPolicy
+from feed.run import Run, empty_run, joined, read_packet
 from feed.schema import PACKET_MAGIC, RepairKind
 
 
@@ -30,7 +34,7 @@ class ReceiverCounters:
     heartbeats: int = 0  # packets without frames
     frames: int = 0  # given out, in sequence
     duplicates: int = 0  # frames that came again
-    held_early: int = 0  # frames that had to wait for earlier ones, or for their commit
+    held_early: int = 0  # frames that had to wait for earlier ones
     dropped_early: int = 0  # frames too far ahead to be held; asked for when their time comes
     dropped_epoch: int = 0  # held frames that a new epoch made doubtful
     frames_recovered: int = 0  # frames that came by retransmission
@@ -60,10 +64,12 @@ class Receiver:
         "_gaps",
         "_held",
         "_held_limit",
+        "_ordered",
         "_rewinds",
         "_settled_sequence",
         "_shard",
         "_source_count",
+        "_waiting",
         "committed_sequence",
         "epoch",
         "failure",
@@ -91,7 +97,8 @@ class Receiver:
         self._committed_only = committed_only
         self._rewinds = rewinds
         self._held_limit = policy.held_limit_frames
-        self._held: dict[int, Frame] = {}
+        self._held: dict[int, Run] = {}  # what came early, by first sequence number
+        self._waiting: deque[Run] = deque()  # what follows in sequence, and is not given out yet
         self._gaps = Gaps(
             shard=shard,
             source_count=source_count,
@@ -101,6 +108,7 @@ class Receiver:
         )
         self._counters = ReceiverCounters()
         self.next_sequence = first_sequence or 0  # of the next frame to be given out
+        self._ordered = self.next_sequence  # of the frame that comes after the waiting ones
         self._frontier = self.next_sequence  # every earlier frame was given out, is held or missing
         self.highest_sequence = max(self.next_sequence - 1, 0)  # known to exist
         self.committed_sequence = 0
@@ -127,7 +135,7 @@ class Receiver:
         """How many of the frames that could be held are missing."""
         return self._gaps.missing_frames
 
-    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> Run:
         """Take one UDP datagram in; the frames that now follow in sequence come out.
 
         `source` is the retransmitter that sent it, when it came by unicast from one of them. A
@@ -135,45 +143,58 @@ class Receiver:
         """
         counters = self._counters
         try:
-            header, frames = decode_packet(data)
+            header, run = read_packet(data)
         except WireError:
             self._on_other(data, now_ns, source)
-            return []
+            return self._nothing
         flags, shard, epoch, first, committed = header
         if shard != self._shard:
             counters.other_shard += 1
-            return []
+            return self._nothing
         if epoch < self.epoch:
             counters.stale_epoch += 1
-            return []
+            return self._nothing
         settled = self._settled_sequence if epoch == self.epoch else self.committed_sequence
         if first <= settled and not flags & RETRANSMISSION:
             counters.after_failure += 1
             self._fail_rewritten(epoch, first, settled)
-            return []
+            return self._nothing
         if epoch > self.epoch:
             self._open_epoch(epoch)
         if not flags & RETRANSMISSION:
             self.heard_ns = now_ns
         if self.failure is not None:
             counters.after_failure += 1
-            return []
+            return self._nothing
         counters.packets += 1
-        if committed > self.committed_sequence:
-            self.committed_sequence = committed
-        last = first + len(frames) - 1
-        if first == self.next_sequence == self.highest_sequence + 1 and (
-            committed == last or (committed < last and not self._committed_only)
-        ):
-            # Nothing is missing or held, and the packet is what comes next: the usual case.
-            self.next_sequence = self._frontier = last + 1
-            self.highest_sequence = last
-            counters.frames += len(frames)
-            if not frames:
-                counters.heartbeats += 1
-            return list(frames)
-        self._hold(frames, first, last, bool(flags & RETRANSMISSION), now_ns)
-        return self._release(now_ns)
+        counters.heartbeats += not run
+        self.committed_sequence = max(self.committed_sequence, committed)
+        is_next = self._has_all and first == self._frontier and committed <= run.last_sequence
+        if is_next and self._has_room(len(run)):
+            self._append(run)
+        else:
+            self._hold(run, bool(flags & RETRANSMISSION), now_ns)
+        return self._give_out(now_ns)
+
+    def take_expected(self, datagrams: Sequence[bytes], at: int, now_ns: int) -> tuple[int, Run]:
+        """Take in, from index `at` on, those datagrams of the group that are just what comes next.
+
+        How many these were, and the frames that now follow in sequence. For the first one that is
+        something else it is none, and it has to be given to `on_datagram`.
+        """
+        if not self._has_all or self.failure is not None:
+            return 0, self._nothing
+        packets, heartbeats, committed, frames, summary = scan_batch(
+            datagrams, at, self._shard, self.epoch, self._frontier
+        )
+        if not packets or not self._has_room(summary.frame_count):
+            return 0, self._nothing
+        self.heard_ns = now_ns
+        self._counters.packets += packets
+        self._counters.heartbeats += heartbeats
+        self.committed_sequence = max(self.committed_sequence, committed)
+        self._append(Run(self._frontier, frames, summary))
+        return packets, self._give_out(now_ns)
 
     def on_time(self, now_ns: int) -> list[Nak]:
         """The NAKs that are due, each to be sent to its retransmitter."""
@@ -201,9 +222,10 @@ class Receiver:
 
     def resume(self, epoch: int, committed_sequence: int) -> None:
         """Read on after the last committed frame, as one who led in `epoch` and has to follow."""
-        self.next_sequence = self._frontier = committed_sequence + 1
+        self.next_sequence = self._ordered = self._frontier = committed_sequence + 1
         self.highest_sequence = self.committed_sequence = committed_sequence
         self._held.clear()
+        self._waiting.clear()
         self._gaps.truncate(0)  # what was missing has been adopted since
         self.epoch = epoch
         self.failure = self._gaps.failure = None
@@ -211,12 +233,36 @@ class Receiver:
     def check(self) -> None:
         """Raise AssertionError unless all invariants hold."""
         self._gaps.check()
-        assert self.next_sequence <= self._frontier <= self.highest_sequence + 1
+        assert self.next_sequence <= self._ordered <= self._frontier <= self.highest_sequence + 1
         assert self._frontier - self.next_sequence <= self._held_limit
-        assert len(self._held) + self.missing_frames == self._frontier - self.next_sequence
-        for sequence, frame in self._held.items():
-            assert self.next_sequence <= sequence < self._frontier
-            assert frame.sequence == sequence
+        sequence = self.next_sequence
+        for run in self._waiting:
+            assert run.first_sequence == sequence, "what waits does not follow in sequence"
+            assert len(run) > 0
+            sequence = run.next_sequence
+        assert sequence == self._ordered
+        for first in sorted(self._held):
+            run = self._held[first]
+            assert run.first_sequence == first, "frames are held in a wrong place"
+            assert sequence <= first, "frames are held twice"
+            sequence = run.next_sequence
+        assert sequence <= self._frontier
+        held = sum(map(len, self._held.values()))
+        assert held + self.missing_frames == self._frontier - self._ordered
+
+    @property
+    def _nothing(self) -> Run:
+        return empty_run(self.next_sequence)
+
+    @property
+    def _has_all(self) -> bool:
+        """Whether every frame that is known to exist is here, and in sequence."""
+        return self._ordered == self._frontier == self.highest_sequence + 1
+
+    def _has_room(self, frame_count: int) -> bool:
+        """Whether so many more frames may wait for their commit, where they wait for it."""
+        limit = self.next_sequence + self._held_limit
+        return not self._committed_only or self._frontier + frame_count <= limit
 
     def _on_other(self, data: bytes, now_ns: int, source: int | None) -> None:
         """Take in what is no intact packet: a retransmitter's MISSING, or rubbish."""
@@ -263,80 +309,106 @@ class Receiver:
             kept = committed
         else:
             kept = max(committed, self.next_sequence - 1)
-        doubtful = [sequence for sequence in self._held if sequence > kept]
-        for sequence in doubtful:
-            del self._held[sequence]
-        self._counters.dropped_epoch += len(doubtful)
+        self._drop_after(kept)
         self._gaps.truncate(kept)
+        self._ordered = min(self._ordered, kept + 1)
         self._frontier = min(self._frontier, kept + 1)
         self.highest_sequence = kept
         if self.failure is not None and self.failure.first_sequence > kept:
             # Nobody had these frames; the new primary need not have them either.
             self.failure = self._gaps.failure = None
 
-    def _hold(
-        self, frames: tuple[Frame, ...], first: int, last: int, answered: bool, now_ns: int
-    ) -> None:
+    def _drop_after(self, kept: int) -> None:
+        """Drop what is held and may not stand in the new epoch's list."""
+        dropped = sum(map(len, self._waiting))  # nothing that waits is committed
+        self._waiting.clear()
+        for run in [run for run in self._held.values() if run.last_sequence > kept]:
+            rest = run.part(run.first_sequence, kept)
+            dropped += len(run) - len(rest)
+            del self._held[run.first_sequence]
+            if rest:
+                self._held[rest.first_sequence] = rest
+        self._counters.dropped_epoch += dropped
+
+    def _append(self, run: Run) -> None:
+        """Frames that come next, with nothing missing before them: the usual case."""
+        if run:
+            self._waiting.append(run)
+            self._ordered = self._frontier = run.next_sequence
+            self.highest_sequence = run.last_sequence
+
+    def _hold(self, run: Run, answered: bool, now_ns: int) -> None:
         """Keep those frames of a packet that are not known yet and not too far ahead."""
         counters = self._counters
-        self.highest_sequence = max(self.highest_sequence, last, self.committed_sequence)
-        if not frames:
-            counters.heartbeats += 1
+        self.highest_sequence = max(
+            self.highest_sequence, run.last_sequence, self.committed_sequence
+        )
+        if run and not self.next_sequence:
+            run = self._join(run)
+        if not run:
             return
-        if not self.next_sequence:
-            frames = self._join(frames)
-            if not frames:
+        limit = self.next_sequence + self._held_limit
+        if run.last_sequence >= limit:
+            whole, run = run, run.part(run.first_sequence, limit - 1)
+            counters.dropped_early += len(whole) - len(run)
+            if not run:
                 return
-            first = frames[0].sequence
-        held = self._held
-        next_sequence = self.next_sequence
-        limit = next_sequence + self._held_limit
-        new = 0
-        for frame in frames:
-            sequence = frame.sequence
-            if sequence < next_sequence or sequence in held:
-                counters.duplicates += 1
-            elif sequence >= limit:
-                counters.dropped_early += 1
-            else:
-                held[sequence] = frame
-                new += 1
+        new = [run.part(*each) for each in self._gaps.missing_within(*_ends(run))]
+        if run.last_sequence >= self._frontier:
+            new.append(run.part(self._frontier, run.last_sequence))
+        new_frames = sum(map(len, new))
+        counters.duplicates += len(run) - new_frames
         if not new:
             return
-        counters.held_early += new
+        for part in new:
+            self._held[part.first_sequence] = part
+        counters.held_early += new_frames
         if answered:
-            counters.frames_recovered += new
-        last = min(last, limit - 1)
-        self._gaps.fill(first, last, now_ns)
-        if last >= self._frontier:
-            if first > self._frontier:
-                self._gaps.open(self._frontier, first - 1, now_ns)
-            self._frontier = last + 1
+            counters.frames_recovered += new_frames
+        self._gaps.fill(*_ends(run), now_ns)
+        if run.last_sequence >= self._frontier:
+            if run.first_sequence > self._frontier:
+                self._gaps.open(self._frontier, run.first_sequence - 1, now_ns)
+            self._frontier = run.next_sequence
 
-    def _join(self, frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    def _join(self, run: Run) -> Run:
         """Start with the first group that begins among these frames, if one does."""
-        for i, frame in enumerate(frames):
+        for frame in run:
             if frame.is_command:
-                self.next_sequence = self._frontier = frame.sequence
-                return frames[i:]
-        return ()
+                self.next_sequence = self._ordered = self._frontier = frame.sequence
+                return run.part(frame.sequence, run.last_sequence)
+        return self._nothing
 
-    def _release(self, now_ns: int) -> list[Frame]:
+    def _give_out(self, now_ns: int) -> Run:
         """Take out what follows in sequence; note as missing what there is room for now."""
-        held = self._held
-        sequence = self.next_sequence
-        stop = self._frontier
+        while (run := self._held.pop(self._ordered, None)) is not None:
+            self._waiting.append(run)
+            self._ordered = run.next_sequence
+        stop = self._ordered
         if self._committed_only:
             stop = min(stop, self.committed_sequence + 1)
-        released = []
-        while sequence < stop and (frame := held.pop(sequence, None)) is not None:
-            released.append(frame)
-            sequence += 1
-        self.next_sequence = sequence
-        self._counters.frames += len(released)
-        if sequence:
-            last = min(self.highest_sequence, sequence + self._held_limit - 1)
+        given = self._take_waiting(stop - 1)
+        self.next_sequence = given.next_sequence
+        self._counters.frames += len(given)
+        if self.next_sequence and self._frontier <= self.highest_sequence:
+            last = min(self.highest_sequence, self.next_sequence + self._held_limit - 1)
             if self._frontier <= last:
                 self._gaps.open(self._frontier, last, now_ns)
                 self._frontier = last + 1
-        return released
+        return given
+
+    def _take_waiting(self, last: int) -> Run:
+        """Take out the frames up to `last` of those that wait."""
+        waiting = self._waiting
+        taken = []
+        while waiting and waiting[0].last_sequence <= last:
+            taken.append(waiting.popleft())
+        if waiting and waiting[0].first_sequence <= last:
+            run = waiting[0]
+            taken.append(run.part(run.first_sequence, last))
+            waiting[0] = run.part(last + 1, run.last_sequence)
+        return joined(taken) if taken else self._nothing
+
+
+def _ends(run: Run) -> tuple[int, int]:
+    return run.first_sequence, run.last_sequence

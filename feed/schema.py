@@ -34,6 +34,7 @@ class PacketFlag(IntFlag):
 
     HEARTBEAT = 1  # no frames; first_sequence is the next one to come
     RETRANSMISSION = 2  # an answer to a NAK
+    COMMIT = 4  # a heartbeat that is sent only because the commit has moved
 
 
 class FrameFlag(IntFlag):

@@ -7,10 +7,11 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 import structlog
 
+from feed.reading import BufferedReading
 from gateway.gateway import Gateway
 from gateway.session import Phase, Session
 from gateway.settings import GatewaySettings
@@ -94,7 +95,7 @@ class ClientConnections:
             connection.abort()
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(BufferedReading):
     """One client's connection."""
 
     def __init__(self, owner: ClientConnections) -> None:
@@ -106,16 +107,15 @@ class ClientConnection(asyncio.Protocol):
         self._linger: Alarm | None = None  # set once the last bytes are sent
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        made = self._transport = cast(asyncio.Transport, transport)
         output_bytes = self._owner.output_bytes
         # Below the low mark more is asked for, well before all that was written has left.
-        transport.set_write_buffer_limits(high=output_bytes // 2, low=output_bytes // 4)
+        made.set_write_buffer_limits(high=output_bytes // 2, low=output_bytes // 4)
         # Else the kernel would take megabytes for a client that reads nothing.
-        opened = transport.get_extra_info("socket")
+        opened = made.get_extra_info("socket")
         if opened is not None:  # a simulated connection has none
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, output_bytes)
-        peer = transport.get_extra_info("peername")  # None when it is gone again already
+        peer = made.get_extra_info("peername")  # None when it is gone again already
         host = peer[0] if peer else ""
         self._session = self._owner.gateway.connect(host, self._owner.clock_ns())
         self._owner.add(self._session, self)
@@ -174,7 +174,10 @@ class ClientConnection(asyncio.Protocol):
         """
         transport = self._transport
         if self._session.user and transport.can_write_eof() and not self._owner.are_scarce:
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the client is gone already, and that has not been told yet
+                transport.abort()
             self._read(True)
         else:
             transport.close()

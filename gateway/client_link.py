@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import cast
 
+from feed.reading import BufferedReading
 from gateway.client_errors import LinkFault
 from gateway.client_session import ClientSession
 from gateway.events import Event
 
 
-class Link(asyncio.Protocol):
+class Link(BufferedReading):
     """Drives `session` over one connection.
 
     `deliver` takes each event, and answers whether it will take more; `logged_in` is called when
@@ -30,7 +32,8 @@ class Link(asyncio.Protocol):
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # when it fires, by the loop's clock
         self._is_reading = True
         self._fault: Exception | None = None
         self.can_write = True
@@ -38,8 +41,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins the log-in."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._session.connected(time.monotonic_ns())
         self.flush()
 
@@ -116,10 +118,11 @@ class Link(asyncio.Protocol):
         if deadline_ns is None:
             return
         at = self._loop.time() + max(deadline_ns - time.monotonic_ns(), 0) / 1e9
-        if self._timer is None or self._timer.when() > at:
+        if self._timer is None or self._timer_at > at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(at, self._on_time)
+            self._timer_at = at
 
     def _on_time(self) -> None:
         self._timer = None

@@ -17,29 +17,38 @@ a client is told of its orders comes from the feed, through its stream.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
 from feed.codec import Frame
 from feed.messages import ALL_SYMBOLS, CancelReason, Epoch, LogIn, MassCancel, pad
+from feed.run import Run, type_bit
 from feed.schema import FrameType
-from feed.subscriber import Group
 from gateway.clients import ClientSettings
 from gateway.closing import ClosingReason
+from gateway.deadlines import Deadlines
 from gateway.limits import FailedLogIns, Origin, Rates
 from gateway.log_ins import LogIns, WaitingLogIn
 from gateway.session import Phase, Session, SessionCounters, resume_refusal
 from gateway.settings import GatewaySettings
 from gateway.soup import SESSION_BYTES, LoginRequest
+from gateway.strangers import Strangers
 from gateway.streams import Streams
 from gateway.uplink import Uplink
 
-# How often the sessions' timers are looked at: a tenth of the shortest, the heartbeat.
+# Slow clients are looked at so often: a tenth of the shortest of the sessions' times, the
+# heartbeat's second.
 TICK_NS = 100_000_000
+# Heartbeats and ends of sessions come so late at most. Few are due at once, however many clients
+# there are: nobody waits for a thousand heartbeats in a row.
+GRAIN_NS = 10_000_000
 # Committed frames not yet delivered here, beyond which a log-in would wait too long for its own
 # to come by: about as many as arrive within a second of catching up.
 CATCHING_UP_FRAMES = 10_000
+
+# What does more than tell clients something. Each takes effect in its place in the list.
+_TURNING_POINTS = type_bit(FrameType.LOG_IN) | type_bit(FrameType.EPOCH)
 
 
 class Verification(NamedTuple):
@@ -80,12 +89,14 @@ class Gateway:
         self._rates = Rates(settings.sessions)
         # Dicts rather than sets: their order is the same in every run.
         self._sessions: dict[Session, None] = {}
-        self._strangers: dict[Session, None] = {}
-        self._strangers_of: Counter[str] = Counter()  # by host
+        self._strangers = Strangers(settings.connections)
         self._open: dict[int, Session] = {}  # by client; one session for each
         self._clients: dict[int, ClientSettings] = {}  # those who are logged in here
         self._log_ins = LogIns(self.uplink, random)
+        self._deadlines = Deadlines(GRAIN_NS)
+        self._next_tick_ns = 0
         self._held: dict[Session, None] = {}  # those who wait for room in the uplink
+        self._sending: dict[Session, None] = {}  # those who have not taken all that there is
         self._changed: dict[Session, None] = {}
         self._verifications: list[Verification] = []
         self._unverified = 0  # of those that were handed out too
@@ -111,17 +122,13 @@ class Gateway:
             now_ns,
         )
         self._sessions[session] = None
-        self._strangers[session] = None
-        self._strangers_of[host] += 1
-        limits = self._settings.connections
+        is_welcome = self._strangers.add(session)
+        self._deadlines.put(session, session.deadline_ns)
         if self._is_stopped:
             session.close(ClosingReason.GATEWAY_STOPS, now_ns)
-        elif len(self._sessions) > limits.connections:
+        elif len(self._sessions) > self._settings.connections.connections:
             session.close(ClosingReason.TOO_MANY_CONNECTIONS, now_ns)
-        elif (
-            len(self._strangers) > limits.strangers
-            or self._strangers_of[host] > limits.strangers_per_host
-        ):
+        elif not is_welcome:
             session.close(ClosingReason.TOO_MANY_STRANGERS, now_ns)
         self._settle(session, now_ns)
         return session
@@ -145,8 +152,13 @@ class Gateway:
     def take_output(self, session: Session, buffered_bytes: int, now_ns: int) -> bytes:
         """What to send to a client now; `buffered_bytes` were sent and have not left yet."""
         data = session.take_output(buffered_bytes, now_ns)
-        if session.phase is Phase.CLOSED and session in self._sessions:
-            self._settle(session, now_ns)
+        if session.phase is Phase.CLOSED:
+            if session in self._sessions:
+                self._settle(session, now_ns)
+        elif session.has_output:
+            self._sending[session] = None
+        else:
+            self._sending.pop(session, None)
         return data
 
     # What becomes of a log-in.
@@ -187,26 +199,17 @@ class Gateway:
 
     # What comes from the feed and the primary.
 
-    def on_feed(
-        self, groups: Sequence[Group], epoch: int, committed_sequence: int, now_ns: int
-    ) -> None:
+    def on_feed(self, run: Run, epoch: int, committed_sequence: int, now_ns: int) -> None:
         """The next whole committed groups of the list, if any, and what the packets last said.
 
         `committed_sequence` may be ahead of the groups, while gaps are repaired.
         """
         self.uplink.on_feed_epoch(epoch)
         self._committed_sequence = committed_sequence
-        for group in groups:
-            frames = group.frames
-            if frames[0].type is FrameType.LOG_IN:
-                self._on_log_in(frames, now_ns)
-            elif frames[0].type is FrameType.EPOCH:
-                self._on_epoch(frames[0], now_ns)
-            for client in self.streams.apply(frames):
-                session = self._open.get(client)
-                if session is not None:
-                    self._changed[session] = None
-            self.delivered_sequence = group.last_sequence
+        if run.types & _TURNING_POINTS:
+            self._deliver_in_parts(run, now_ns)
+        elif run:
+            self._deliver(run.data, run.last_sequence)
         self._on_progress(now_ns)
 
     def on_uplink_connected(self, epoch: int, now_ns: int) -> None:
@@ -228,13 +231,19 @@ class Gateway:
 
     def on_time(self, now_ns: int) -> None:
         """Sends heartbeats, closes what is silent or slow."""
-        self.deadline_ns = now_ns + TICK_NS
-        for session in tuple(self._sessions):
+        if now_ns >= self._next_tick_ns:
+            self._next_tick_ns = now_ns + TICK_NS
+            self._changed.update(self._sending)
+        for session in self._deadlines.due(now_ns):
             session.on_time(now_ns)
             if session.has_output:
                 self._changed[session] = None
             if session.phase is Phase.CLOSED:
                 self._settle(session, now_ns)
+            else:  # what is overdue waits for the client, or for room in the uplink
+                at_ns = session.deadline_ns
+                self._deadlines.put(session, at_ns if at_ns > now_ns else self._next_tick_ns)
+        self._set_deadline()
 
     def stop(self, reason: ClosingReason, now_ns: int) -> None:
         """Ends all sessions, and takes no more."""
@@ -271,33 +280,65 @@ class Gateway:
         self.streams.check()
         self._failed_log_ins.check()
         self._log_ins.check()
-        limits = self._settings.connections
-        assert len(self._sessions) <= limits.connections
-        assert len(self._strangers) <= limits.strangers
-        assert self._strangers_of == Counter(session.host for session in self._strangers)
+        self._deadlines.check(self._sessions, self._next_tick_ns)
+        self._strangers.check()
+        assert len(self._sessions) <= self._settings.connections.connections
         for session in self._sessions:
             is_open = session.phase is Phase.OPEN
             assert session.phase is not Phase.CLOSED, "a closed session is still kept"
             assert (session in self._strangers) != is_open
             assert not is_open or self._open[session.client] is session
         assert all(session in self._sessions for session in self._open.values())
-        assert all(session in self._sessions for session in self._held)
+        assert all(session in self._sessions for session in (*self._held, *self._sending))
         assert self._clients.keys() == self._open.keys()
 
     # How it is done.
 
     def _read(self, session: Session, now_ns: int) -> None:
         """Takes what the uplink has room for of what a session has received."""
+        was_reading = session.is_reading
         room = self.uplink.room(session.client) if session.phase is Phase.OPEN else 1
-        commands = session.take_commands(room, now_ns)
-        for command in commands:
-            self.uplink.submit(session.login, command, now_ns)
+        submissions = session.take_submissions(room, now_ns)
+        if submissions.command_count:
+            self.uplink.submit_all(session.client, session.login, submissions, now_ns)
         request = session.take_log_in_request()
         if request is not None:
             self._check_log_in(session, request, now_ns)
         if session.is_held:
             self._held[session] = None
-        self._settle(session, now_ns)
+        is_plain = session.closing is None and not session.has_answers
+        if not is_plain or session.is_reading is not was_reading:
+            self._settle(session, now_ns)
+
+    def _set_deadline(self) -> None:
+        next_ns = self._deadlines.next_ns
+        self.deadline_ns = (
+            self._next_tick_ns if next_ns is None else min(self._next_tick_ns, next_ns)
+        )
+
+    def _deliver(self, groups: bytes, last_sequence: int) -> None:
+        """Has these frames, whole groups up to that number, told to whom they concern."""
+        for client in self.streams.apply(groups):
+            session = self._open.get(client)
+            if session is not None:
+                self._changed[session] = None
+        self.delivered_sequence = last_sequence
+
+    def _deliver_in_parts(self, run: Run, now_ns: int) -> None:
+        """Has log-ins and epochs take effect between what stands before and after them."""
+        begin = end = 0
+        for index, frame in enumerate(run):
+            if frame.type is FrameType.LOG_IN or frame.type is FrameType.EPOCH:
+                if begin < end:
+                    self._deliver(run.data[begin:end], frame.sequence - 1)
+                    begin = end
+                if frame.type is FrameType.EPOCH:
+                    self._on_epoch(frame, now_ns)
+                else:
+                    is_rejected = not frame.is_end and run[index + 1].type is FrameType.REJECTED
+                    self._on_log_in(frame, is_rejected, now_ns)
+            end += len(frame.data)
+        self._deliver(run.data[begin:], run.last_sequence)
 
     def _on_progress(self, now_ns: int) -> None:
         """More may be decided, or delivered, than before."""
@@ -333,11 +374,11 @@ class Gateway:
         self._on_progress(now_ns)
         self._list_epoch = command.epoch
 
-    def _on_log_in(self, frames: Sequence[Frame], now_ns: int) -> None:
+    def _on_log_in(self, frame: Frame, is_rejected: bool, now_ns: int) -> None:
         """A client has logged in, here or elsewhere: whatever session it had is over."""
-        command = frames[0].message()
+        command = frame.message()
         assert isinstance(command, LogIn)
-        if frames[-1].type is FrameType.REJECTED:
+        if is_rejected:
             self._refuse_log_in(command.login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
             return
         log_in = self._log_ins.take(command.login)
@@ -360,9 +401,10 @@ class Gateway:
             self._settle(session, now_ns)
             return
         self._accepted += 1
-        self._leave_strangers(session)
+        self._strangers.remove(session)
         self._open[command.client] = session
         self._clients[command.client] = client
+        self._deadlines.put(session, session.deadline_ns)
         self._read(session, now_ns)
 
     def _end(self, session: Session, reason: ClosingReason, now_ns: int) -> None:
@@ -376,8 +418,10 @@ class Gateway:
             return
         del self._sessions[session]
         self._held.pop(session, None)
+        self._sending.pop(session, None)
+        self._deadlines.remove(session)
         self._closed[session.closing] += 1
-        self._leave_strangers(session)
+        self._strangers.remove(session)
         if self._open.get(session.client) is session:
             del self._open[session.client]
             client: ClientSettings | None = self._clients.pop(session.client)
@@ -385,13 +429,6 @@ class Gateway:
             client = self._log_ins.give_up(session)
         if client is not None and session.closing is not ClosingReason.SUPERSEDED:
             self._cancel_orders(client, session, now_ns)
-
-    def _leave_strangers(self, session: Session) -> None:
-        if session in self._strangers:
-            del self._strangers[session]
-            self._strangers_of[session.host] -= 1
-            if not self._strangers_of[session.host]:
-                del self._strangers_of[session.host]
 
     def _cancel_orders(self, client: ClientSettings, session: Session, now_ns: int) -> None:
         """Cancels all orders of a client that is gone, if it asks for that."""

@@ -19,37 +19,38 @@ class TokenBucket:
     """Lets `burst` go at once and `tokens` in each `period_ns` in the long run.
 
     It is the generic cell rate algorithm (ITU-T I.371): one integer, the time at which the bucket
-    will be full again, says everything; nothing is rounded and nothing has to tick.
+    will be full again, says everything; nothing is rounded and nothing has to tick. The kernel
+    that takes orders reads these integers, and moves that time.
     """
 
-    __slots__ = ("_full_at_ns", "_interval_ns", "_span_ns")
+    __slots__ = ("full_at_ns", "interval_ns", "span_ns")
 
     def __init__(self, tokens: int, burst: int, period_ns: int = SECOND_NS) -> None:
         if tokens < 1 or burst < 1 or period_ns < tokens:
             raise ValueError(f"no token bucket of {tokens} in {period_ns} ns, {burst} at once")
-        self._interval_ns = period_ns // tokens
-        self._span_ns = self._interval_ns * burst
-        self._full_at_ns = 0
+        self.interval_ns = period_ns // tokens
+        self.span_ns = self.interval_ns * burst
+        self.full_at_ns = 0
 
     def take(self, now_ns: int) -> bool:
         """Takes one token; False when there is none, and nothing is taken then."""
-        full_at_ns = max(self._full_at_ns, now_ns) + self._interval_ns
-        if full_at_ns - now_ns > self._span_ns:
+        full_at_ns = max(self.full_at_ns, now_ns) + self.interval_ns
+        if full_at_ns - now_ns > self.span_ns:
             return False
-        self._full_at_ns = full_at_ns
+        self.full_at_ns = full_at_ns
         return True
 
     def has_token(self, now_ns: int) -> bool:
         """Whether `take` would succeed now."""
-        return max(self._full_at_ns, now_ns) + self._interval_ns - now_ns <= self._span_ns
+        return max(self.full_at_ns, now_ns) + self.interval_ns - now_ns <= self.span_ns
 
     def put_back(self) -> None:
         """Returns one token that was taken."""
-        self._full_at_ns -= self._interval_ns
+        self.full_at_ns -= self.interval_ns
 
     def is_full(self, now_ns: int) -> bool:
         """Whether the bucket is as good as new."""
-        return self._full_at_ns <= now_ns
+        return self.full_at_ns <= now_ns
 
 
 class Rate:
@@ -60,13 +61,13 @@ class Rate:
     """
 
     def __init__(self, orders_per_second: int, burst: int) -> None:
-        self._orders = TokenBucket(orders_per_second, burst)
-        self._cancels = TokenBucket(orders_per_second, burst)
+        self.orders = TokenBucket(orders_per_second, burst)
+        self.cancels = TokenBucket(orders_per_second, burst)
 
     def take(self, message: ClientCommand | AccountQuery, now_ns: int) -> bool:
         """Counts a message; False when it is one too many."""
         is_cancel = isinstance(message, CancelOrder | MassCancel)
-        return (self._cancels if is_cancel else self._orders).take(now_ns)
+        return (self.cancels if is_cancel else self.orders).take(now_ns)
 
 
 class Rates:

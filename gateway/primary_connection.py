@@ -9,8 +9,9 @@ import contextlib
 import time
 from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import Protocol, cast
 
+from feed.reading import BufferedReading
 from feed.settings import parse_address
 from gateway.dialing import Dial, Dialer, HangUp
 from gateway.gateway import Gateway
@@ -26,7 +27,7 @@ class PrimarySource(Protocol):
         """The primary as last heard of; None when there never was one."""
 
 
-class _Protocol(asyncio.Protocol):
+class _Protocol(BufferedReading):
     """One connection, or the attempt at it."""
 
     def __init__(self, owner: "PrimaryConnection") -> None:
@@ -54,11 +55,11 @@ class _Protocol(asyncio.Protocol):
             attempt.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        made = cast(asyncio.Transport, transport)
         if self._is_given_up:
-            transport.abort()
+            made.abort()
             return
-        self._transport = transport
+        self._transport = made
         self._owner.on_connected()
 
     def data_received(self, data: bytes) -> None:

@@ -17,11 +17,13 @@ from feed.faults import Faults
 from feed.gap import GapFailure
 from feed.listener import Listener
 from feed.pauses import keep_pauses_short
+from feed.run import Run, empty_run
 from feed.settings import Address, FeedSettings
-from feed.subscriber import Group, Subscriber
+from feed.subscriber import Groups, Subscriber
 from gateway.client_connections import ClientConnections
 from gateway.closing import ClosingReason
 from gateway.gateway import Gateway, Verification
+from gateway.open_files import allow_connections
 from gateway.primary_connection import PrimaryConnection, PrimarySource
 from gateway.secret_checks import SecretChecks
 from gateway.settings import GatewaySettings
@@ -34,9 +36,12 @@ log = structlog.get_logger()
 # Hashes looked at in parallel: each takes a core and 19 MiB, and the event loop needs a core too.
 VERIFIER_THREADS = 2
 TLS_HANDSHAKE_SECONDS = 5.0
+# Connections that may wait to be taken: who finds no place tries again only a second later.
+BACKLOG = 1024
 # For what is on its way to be committed when the gateway stops, such as the mass cancels of clients
 # that want them.
 LAST_WORDS_SECONDS = 1.0
+_NO_FRAMES = empty_run(1)
 
 
 class FeedLostError(Exception):
@@ -72,16 +77,17 @@ class GatewayProcess:
         self.settings = settings
         self.gateway = Gateway(exchange, settings, random, time.time_ns)
         self.address = settings.listen  # once it runs, with the port that it was given
-        self.connections = ClientConnections(self.gateway, settings, self.flush)
+        self.connections = ClientConnections(self.gateway, settings, self.flush_soon)
         self._tls = _tls_context(settings)
         self._verifier = Verifier(settings.clients)
         self._verifications: set[asyncio.Task[None]] = set()
         self._checks = SecretChecks(self.gateway, VERIFIER_THREADS)
         self._executor = ThreadPoolExecutor(VERIFIER_THREADS, "verifier")
         self._flushed = asyncio.Event()
+        self._is_flush_due = False
         self._membership = membership
         self._primary = PrimaryConnection(
-            self.gateway, membership, settings.uplink, random, self.flush
+            self.gateway, membership, settings.uplink, random, self.flush_soon
         )
         self._digest = ListDigest()
         self._subscriber = Subscriber(
@@ -101,6 +107,7 @@ class GatewayProcess:
 
         Raises FeedLostError when a part of the list can't be had, OSError when an address is taken.
         """
+        allow_connections(self.settings.connections.connections)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._executor.shutdown, cancel_futures=True)
             self._listener.start()
@@ -130,8 +137,15 @@ class GatewayProcess:
         """There may be another primary."""
         self._primary.on_record()
 
+    def flush_soon(self) -> None:
+        """Something has happened to the gateway; `flush` once for all that does in this turn."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_if_due)
+
     def flush(self) -> None:
-        """Carries out what the gateway asks for, after anything that has happened to it."""
+        """Carries out what the gateway asks for."""
+        self._is_flush_due = False
         now_ns = time.monotonic_ns()
         self.connections.flush(now_ns)
         for verification in self._checks.take(now_ns):
@@ -157,33 +171,38 @@ class GatewayProcess:
             "feed": {**asdict(counters), "listener": asdict(self._listener.counters)},
         }
 
+    def _flush_if_due(self) -> None:
+        if self._is_flush_due:
+            self.flush()
+
     async def _listen(self) -> asyncio.Server:
         host, port = self.settings.listen
         return await asyncio.get_running_loop().create_server(
             self.connections.make,
             host,
             port,
+            backlog=BACKLOG,
             ssl=self._tls,
             ssl_handshake_timeout=None if self._tls is None else TLS_HANDSHAKE_SECONDS,
         )
 
-    def _on_groups(self, groups: list[Group]) -> None:
-        self._digest.update(b"".join(frame.data for group in groups for frame in group.frames))
-        self._tell_of_feed(groups)
-        self.flush()
+    def _on_groups(self, groups: Groups) -> None:
+        self._digest.update(groups.run.data)
+        self._tell_of_feed(groups.run)
+        self.flush_soon()
 
     async def _keep_time(self) -> None:
         while True:
-            self._tell_of_feed([])  # the epoch and the commit move without groups, too
+            self._tell_of_feed(_NO_FRAMES)  # the epoch and the commit move without groups, too
             now_ns = time.monotonic_ns()
             self.gateway.on_time(now_ns)
             self.flush()
             await asyncio.sleep(max(0, self.gateway.deadline_ns - now_ns) / 1e9)
 
-    def _tell_of_feed(self, groups: list[Group]) -> None:
+    def _tell_of_feed(self, run: Run) -> None:
         subscriber = self._subscriber
         now_ns = time.monotonic_ns()
-        self.gateway.on_feed(groups, subscriber.epoch, subscriber.committed_sequence, now_ns)
+        self.gateway.on_feed(run, subscriber.epoch, subscriber.committed_sequence, now_ns)
 
     async def _verify(self, verification: Verification) -> None:
         _, name, secret = verification
@@ -194,7 +213,7 @@ class GatewayProcess:
             log.error("secret not checked", client=name, why=repr(error))
             self._checks.on_failed(verification, time.monotonic_ns())
         else:
-            self._tell_of_feed([])  # it is not let in while this gateway lags behind
+            self._tell_of_feed(_NO_FRAMES)  # it is not let in while this gateway lags behind
             self._checks.on_checked(verification, client, time.monotonic_ns())
         self.flush()
 

@@ -1,20 +1,23 @@
-"""One client's connection: bytes and times in; bytes, commands and a closing reason out.
+"""One client's connection: bytes and times in; bytes, submissions and a closing reason out.
 
-Sans-I/O. What the client sends is `receive`d and cut into commands only as fast as they can be
-taken, so that a client waits when the primary does. What it is sent comes from its stream, at the
-place where this connection is, only as fast as the client takes it: `take_output`.
+Sans-I/O. What the client sends is `receive`d and made into submissions only as fast as they can be
+taken, so that a client waits when the primary does. Orders in a row are one call of
+`gateway.kernel`; whatever else there is, all that is refused among it, is looked at here, packet by
+packet. What the client is sent comes from its stream, at the place where this connection is, only
+as fast as the client takes it: `take_output`.
 
     STRANGER -- log-in request --> CHECKING -- accept --> OPEN
         \\____________________ close ________________________/ --> CLOSED
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable
 from enum import Enum, auto
 
+from feed.datagrams import Submission, encode_submission
 from feed.messages import NO_CLIENT_ORDER_ID, CancelOrder, EnterOrder, MassCancel, ReplaceOrder
 from gateway.closing import ClosingReason
+from gateway.kernel import take_orders
 from gateway.limits import Rate
 from gateway.ouch import AccountQuery
 from gateway.rejects import GatewayReject
@@ -31,13 +34,16 @@ from gateway.soup import (
     ServerHeartbeat,
     SoupError,
     UnsequencedData,
-    client_packets,
+    client_packet_at,
 )
 from gateway.streams import Stream
 from gateway.translate import ClientCommand, Refusal, encode_account, encode_refusal, to_command
+from gateway.uplink import Submissions
 
 # What may come in after the gateway has asked to read no more: what was already on its way.
 UNREAD_LIMIT_BYTES = 1 << 20
+
+_NOTHING = Submissions(b"", 0)
 
 
 class Phase(Enum):
@@ -86,9 +92,8 @@ class Session:
         self._counters = counters
         self._wall_clock_ns = wall_clock_ns
         self._log_in_request: LoginRequest | None = None
-        self._reader = client_packets()
         self._unread: list[bytes] = []  # not cut into packets yet
-        self._unread_bytes = 0
+        self._unread_bytes = 0  # of what came since it was cut last
         self._control = bytearray()  # what is to be sent outside of the stream
         self._stream: Stream | None = None
         self._rate: Rate | None = None
@@ -118,7 +123,7 @@ class Session:
         return self._stream
 
     def receive(self, data: bytes, now_ns: int) -> None:
-        """Bytes came from the client; `take_commands` looks at them."""
+        """Bytes came from the client; `take_submissions` looks at them."""
         if self.phase is Phase.CLOSED:
             return
         self._heard_at_ns = now_ns
@@ -127,36 +132,49 @@ class Session:
         if not self.is_reading and self._unread_bytes > UNREAD_LIMIT_BYTES:
             self.close(ClosingReason.TOO_MUCH_UNREAD, now_ns)
 
-    def take_commands(self, room: int, now_ns: int) -> list[ClientCommand]:
+    def take_submissions(self, room: int, now_ns: int) -> Submissions:
         """The next commands of what was received, `room` of them at most.
 
         When there is no room for more, the session is held: it is not read until it is asked again
         with room. Reads up to a log-in request, and no further until that is accepted.
         """
-        commands: list[ClientCommand] = []
         if self.phase not in (Phase.STRANGER, Phase.OPEN):
-            return commands
+            return _NOTHING
         if self.is_held:
             self._heard_at_ns = now_ns  # its silence was not its own
         self.is_held = room <= 0
         if self.is_held:
-            return commands
+            return _NOTHING
         data = b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
+        taken: list[bytes] = []
+        count = begin = 0
         try:
-            with closing(self._packets(data)) as packets:
-                for packet in packets:
+            while begin < len(data) and self.is_reading:
+                if self._rate is not None:
+                    begin, orders, submissions = take_orders(
+                        data, begin, room - count, self.client, self.login, self._rate, now_ns
+                    )
+                    taken.append(submissions)
+                    count += orders
+                    self._counters.packets += orders
+                if count < room:  # what comes now is no order, or not one to be forwarded
+                    found = client_packet_at(data, begin)
+                    if found is None:
+                        break
+                    packet, begin = found
                     command = self._on_packet(packet, now_ns)
                     if command is not None:
-                        commands.append(command)
-                    self.is_held = len(commands) == room
-                    if not self.is_reading:
-                        break
+                        taken.append(encode_submission(Submission(self.login, command)))
+                        count += 1
+                self.is_held = count == room
         except SoupError as error:
             self.close(ClosingReason.BAD_PACKET, now_ns, str(error))
-        self._counters.commands += len(commands)
-        return commands
+        if begin < len(data) and self.closing is None:
+            self._unread.append(data[begin:])
+        self._counters.commands += count
+        return Submissions(b"".join(taken), count)
 
     def take_log_in_request(self) -> LoginRequest | None:
         """The log-in request, once; the session keeps no secret."""
@@ -217,6 +235,23 @@ class Session:
                 if not self.has_output:
                     self._control += ServerHeartbeat().encode()
                     self._counters.heartbeats_sent += 1
+                    self._sent_at_ns = now_ns
+
+    @property
+    def deadline_ns(self) -> int:
+        """`on_time` has nothing to do before this; within a phase, it only ever moves away."""
+        if self.phase is Phase.OPEN:
+            limits = self._limits
+            return min(
+                self._sent_at_ns + limits.heartbeat_interval_ns,
+                self._heard_at_ns + limits.dead_link_ns,
+            )
+        return self._phase_since_ns + self._limits.log_in_timeout_ns
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is something to send that is not in the stream."""
+        return bool(self._control)
 
     @property
     def has_output(self) -> bool:
@@ -233,20 +268,30 @@ class Session:
         limit_bytes = self._limits.output_bytes
         if buffered_bytes < self._buffered_bytes or self._buffered_bytes == 0:
             self._progress_at_ns = now_ns
-        output = bytearray(self._control)
-        self._control.clear()
+        if not (buffered_bytes or self._control or self._backlog_bytes):
+            self._buffered_bytes = 0
+            return b""  # as most of the time: everything has been sent and taken
+        output: list[bytes] = []
+        used_bytes = buffered_bytes + self._take_control(output)
         if self.phase is Phase.OPEN:
-            used_bytes = buffered_bytes + len(output)
             self._send_stream(output, limit_bytes - used_bytes, now_ns)
             is_stalled = now_ns - self._progress_at_ns >= self._limits.stalled_ns
             if is_stalled or self._is_behind or used_bytes > 2 * limit_bytes:
                 self.close(ClosingReason.SLOW_CLIENT, now_ns)
-            output += self._control
-            self._control.clear()
-        if output:
+            self._take_control(output)
+        data = b"".join(output)
+        if data:
             self._sent_at_ns = now_ns
-        self._buffered_bytes = buffered_bytes + len(output)
-        return bytes(output)
+        self._buffered_bytes = buffered_bytes + len(data)
+        return data
+
+    def _take_control(self, output: list[bytes]) -> int:
+        """Has what is not in the stream sent next; returns how many bytes that is."""
+        size = len(self._control)
+        if size:
+            output.append(bytes(self._control))
+            self._control.clear()
+        return size
 
     @property
     def _backlog_bytes(self) -> int:
@@ -256,22 +301,18 @@ class Session:
     def _is_behind(self) -> bool:
         return not self._is_catching_up and self._backlog_bytes > self._limits.behind_bytes
 
-    def _send_stream(self, output: bytearray, room: int, now_ns: int) -> None:
+    def _send_stream(self, output: list[bytes], room: int, now_ns: int) -> None:
         stream = self.stream
-        while room > 0 and self._backlog_bytes:
+        while room > 0 and self._position < stream.end_position:
             if self._next_sequence < stream.first_sequence:
                 self.close(ClosingReason.SLOW_CLIENT, now_ns, "its next message is not kept")
                 return
             data, self._next_sequence = stream.read(self._next_sequence, room)
-            output += data
+            output.append(data)
             self._position += len(data)
             room -= len(data)
-        if not self._backlog_bytes:
+        if self._position == stream.end_position:
             self._is_catching_up = False
-
-    def _packets(self, data: bytes) -> Generator[ClientPacket, None, None]:
-        """The packets that `data` completes; those after the last one taken are kept for later."""
-        yield from self._reader.take(data)
 
     def _on_packet(self, packet: ClientPacket, now_ns: int) -> ClientCommand | None:
         self._counters.packets += 1

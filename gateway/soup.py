@@ -238,16 +238,8 @@ class PacketReader(Generic[P]):
         buffer = self._buffer
         offset = 0
         try:
-            while len(buffer) - offset >= _HEADER.size:
-                length, packet_type = _HEADER.unpack_from(buffer, offset)
-                parse = self._parsers.get(packet_type)
-                if parse is None:
-                    raise SoupError(f"no packet here has type {bytes((packet_type,))!r}")
-                if not 1 <= length <= PAYLOAD_LIMIT_BYTES + 1:
-                    raise SoupError(f"no packet has length {length}")
-                end = offset + _HEADER.size + length - 1
-                if end > len(buffer):
-                    break
+            while (found := _find_packet(self._parsers, buffer, offset)) is not None:
+                parse, end = found
                 payload = bytes(buffer[offset + _HEADER.size : end])
                 offset = end
                 yield parse(payload)
@@ -263,6 +255,34 @@ def client_packets() -> PacketReader[ClientPacket]:
 def server_packets() -> PacketReader[ServerPacket]:
     """A reader of what a server sends, for a client."""
     return PacketReader(_SERVER_PARSERS)
+
+
+def client_packet_at(data: bytes, offset: int) -> tuple[ClientPacket, int] | None:
+    """The packet that begins at `offset` of what a client sent, and where it ends.
+
+    None when it is not whole yet. Raises SoupError when it is none.
+    """
+    found = _find_packet(_CLIENT_PARSERS, data, offset)
+    if found is None:
+        return None
+    parse, end = found
+    return parse(data[offset + _HEADER.size : end]), end
+
+
+def _find_packet(
+    parsers: Mapping[int, Callable[[bytes], P]], data: bytes | bytearray, offset: int
+) -> tuple[Callable[[bytes], P], int] | None:
+    """What parses the packet at `offset`, and where that ends; None when it is not whole."""
+    if len(data) - offset < _HEADER.size:
+        return None
+    length, packet_type = _HEADER.unpack_from(data, offset)
+    parse = parsers.get(packet_type)
+    if parse is None:
+        raise SoupError(f"no packet here has type {bytes((packet_type,))!r}")
+    if not 1 <= length <= PAYLOAD_LIMIT_BYTES + 1:
+        raise SoupError(f"no packet has length {length}")
+    end = offset + _HEADER.size + length - 1
+    return None if end > len(data) else (parse, end)
 
 
 def _packet(packet_type: PacketType, payload: bytes = b"") -> bytes:

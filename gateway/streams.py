@@ -6,13 +6,10 @@ sent yet costs nothing more. Numbers count from 1, as in SoupBinTCP.
 """
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from feed.codec import Frame
-from gateway.soup import SequencedData
-from gateway.translate import client_messages, spent_user_ref_num
+from gateway.kernel import tell
 
 SEGMENT_BYTES = 64 << 10  # what is dropped at once; small beside the limit, large beside a message
 _INDEX_BYTES = array("I").itemsize
@@ -40,6 +37,24 @@ class _Segment:
     def size_bytes(self) -> int:
         return len(self.data) + len(self.ends) * _INDEX_BYTES
 
+    def add(self, packets: bytes, begin: int, ends: "array[int]") -> None:
+        """Adds those of the packets that begin at `begin` and end at `ends`."""
+        shift = len(self.data) - begin
+        self.data += memoryview(packets)[begin : ends[-1]]
+        self.ends.extend([end + shift for end in ends])
+
+
+def _count_until_full(ends: "array[int]", count: int, begin: int, room: int) -> int:
+    """How many messages there are when a segment with so much room is full, which they do fill.
+
+    `count` of them, up to `begin`, are elsewhere. The last one may go beyond the segment's end.
+    """
+
+    def size(after: int) -> int:
+        return ends[after - 1] - begin + (after - count) * _INDEX_BYTES
+
+    return bisect_left(range(len(ends)), room, lo=count + 1, key=size)
+
 
 class Stream:
     """One client's messages, numbered from 1; the oldest go when they outgrow the limit."""
@@ -66,18 +81,24 @@ class Stream:
         """The oldest number that is still kept; the next one when none is."""
         return self._segments[0].first_sequence
 
-    def append(self, payload: bytes) -> None:
-        """Adds the message with the next number."""
-        segment = self._segments[-1]
-        if segment.size_bytes >= SEGMENT_BYTES:
-            segment = _Segment(self.next_sequence, self.end_position)
-            self._segments.append(segment)
-        packet = SequencedData(payload).encode()
-        segment.data += packet
-        segment.ends.append(len(segment.data))
-        self._size_bytes += len(packet) + _INDEX_BYTES
-        self.next_sequence += 1
-        self.end_position += len(packet)
+    def extend(self, packets: bytes, ends: "array[int]") -> None:
+        """Adds the messages with the next numbers: their packets, and where in them each ends."""
+        count = begin = 0  # what of them is added
+        while count < len(ends):
+            segment = self._segments[-1]
+            room = SEGMENT_BYTES - segment.size_bytes
+            if room <= 0:
+                segment = _Segment(self.next_sequence + count, self.end_position + begin)
+                self._segments.append(segment)
+                room = SEGMENT_BYTES
+            after = len(ends)
+            if len(packets) - begin + (after - count) * _INDEX_BYTES > room:
+                after = _count_until_full(ends, count, begin, room)
+            segment.add(packets, begin, ends[count:after])
+            count, begin = after, ends[after - 1]
+        self._size_bytes += len(packets) + count * _INDEX_BYTES
+        self.next_sequence += count
+        self.end_position += len(packets)
         while self._size_bytes > self._limit_bytes and len(self._segments) > 1:
             self._size_bytes -= self._segments.pop(0).size_bytes
 
@@ -132,16 +153,17 @@ class Streams:
         self._limit_bytes = limit_bytes
         self._streams: dict[int, Stream] = {}
 
-    def apply(self, group: Sequence[Frame]) -> list[int]:
-        """Adds what a group tells its clients; returns each one's number once."""
-        spent = spent_user_ref_num(group[0].message())
-        if spent is not None:
-            client, user_ref_num = spent
-            self.of(client).last_user_ref_num = user_ref_num  # they only ever grow in the list
-        told = client_messages(group)
-        for client, payload in told:
-            self.of(client).append(payload)
-        return list(dict.fromkeys(message.client for message in told))
+    def apply(self, groups: bytes) -> list[int]:
+        """Adds what whole groups tell their clients; returns each one's number once."""
+        told = []
+        for client, packets, ends, spent in tell(groups):
+            stream = self.of(client)
+            if spent:
+                stream.last_user_ref_num = spent  # they only ever grow in the list
+            if ends:
+                stream.extend(packets, ends)
+                told.append(client)
+        return told
 
     def of(self, client: int) -> Stream:
         """The stream of a client; empty when nothing ever happened to it."""

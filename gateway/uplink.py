@@ -6,27 +6,51 @@ by then, a successor wrote it, and may never have heard of the submission. So ea
 decision stands; after a connection is lost, all that is kept is sent again, in its order, to the
 primary of that time. The machine drops what it has seen before.
 
+What a client sent at once is one batch here. A decision may end within one; the rest is kept.
+
 Only log-ins are not sent again, but handed back: they need new numbers (`gateway.log_ins`).
 """
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from feed.codec import WireError
 from feed.datagrams import Decision, Submission, encode_submission, take_decisions
+from feed.frames import whole_submissions
 from feed.messages import LogIn
 from gateway.settings import UplinkLimits
 from gateway.translate import ClientCommand
 
+_LENGTH_BYTES = 2  # each submission begins with its length
 
-class _Pending(NamedTuple):
-    """A submission that may have to be sent again."""
+
+class Submissions(NamedTuple):
+    """Encoded submissions, back to back, and how many they are."""
 
     data: bytes
+    command_count: int
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Submissions of one client that may have to be sent again."""
+
+    data: bytes  # of those that are done, too
+    count: int  # without these
     client: int
     login: int
-    is_log_in: bool
+    is_log_in: bool  # then it is one alone
+    done_count: int = 0  # the first ones, decided for good
+
+    @property
+    def rest(self) -> bytes:
+        """Those that are not done."""
+        at = 0
+        for _ in range(self.done_count):
+            at += int.from_bytes(self.data[at : at + _LENGTH_BYTES], "big")
+        return self.data[at:]
 
 
 class Uplink:
@@ -34,7 +58,8 @@ class Uplink:
 
     def __init__(self, limits: UplinkLimits) -> None:
         self._limits = limits
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[_Batch] = deque()
+        self._pending_count = 0  # of the submissions in them
         self._pending_of: Counter[int] = Counter()
         self._decisions: deque[Decision] = deque()  # of this connection, not standing yet
         self._received = bytearray()
@@ -53,7 +78,7 @@ class Uplink:
     @property
     def pending_count(self) -> int:
         """How many submissions are not known to be committed."""
-        return len(self._pending)
+        return self._pending_count
 
     @property
     def is_outdated(self) -> bool:
@@ -67,13 +92,13 @@ class Uplink:
         Log-ins, and what is canceled for those who are gone, wait for no room: without a bound for
         them, clients that come and go while there is no primary would fill the memory.
         """
-        return len(self._pending) >= 2 * self._limits.pending
+        return self._pending_count >= 2 * self._limits.pending
 
     def room(self, client: int) -> int:
         """How many more commands of this client may be submitted before it has to wait."""
         limits = self._limits
         return min(
-            limits.pending - len(self._pending),
+            limits.pending - self._pending_count,
             limits.pending_per_client - self._pending_of[client],
         )
 
@@ -81,19 +106,18 @@ class Uplink:
         """Whether a client that had to wait should be read again: not before half is free."""
         limits = self._limits
         return (
-            len(self._pending) <= limits.pending // 2
+            self._pending_count <= limits.pending // 2
             and self._pending_of[client] <= limits.pending_per_client // 2
         )
 
     def submit(self, login: int, command: LogIn | ClientCommand, now_ns: int) -> None:
         """Takes a command on its way, under the log-in that it belongs to."""
         data = encode_submission(Submission(login, command))
-        pending = _Pending(data, command.client, login, isinstance(command, LogIn))
-        self._pending.append(pending)
-        self._pending_of[command.client] += 1
-        self.submissions += 1
-        if self.is_connected:
-            self._send(pending, now_ns)
+        self._add(_Batch(data, 1, command.client, login, isinstance(command, LogIn)), now_ns)
+
+    def submit_all(self, client: int, login: int, submissions: Submissions, now_ns: int) -> None:
+        """Takes commands of a client on their way, in their order; they are no log-ins."""
+        self._add(_Batch(*submissions, client, login, False), now_ns)
 
     def withdraw(self, login: int) -> bool:
         """Takes a log-in back that has not been sent; False when it has, and may be committed."""
@@ -113,7 +137,7 @@ class Uplink:
         self._connection_epoch = max(epoch, self._feed_epoch)
         self.connections += 1
         if self.connections > 1:
-            self.resent += len(self._pending)
+            self.resent += self._pending_count
         for pending in self._pending:
             self._send(pending, now_ns)
 
@@ -154,12 +178,11 @@ class Uplink:
         log_ins = []
         while self._decisions and self._decisions[0].sequence <= sequence:
             decided_count = self._decisions.popleft().submission
-            for _ in range(decided_count - self._done_count):
-                pending = self._pending.popleft()
-                self._forget(pending.client)
+            while self._done_count < decided_count:
+                pending = self._pending[0]
+                self._on_done(pending, min(pending.count, decided_count - self._done_count))
                 if pending.is_log_in:
                     log_ins.append(pending.login)
-            self._done_count = decided_count
         return log_ins
 
     def take_output(self) -> bytes:
@@ -175,10 +198,14 @@ class Uplink:
 
     def check(self) -> None:
         """Raises AssertionError when the counts do not add up."""
-        assert self._pending_of == Counter(pending.client for pending in self._pending)
+        assert self._pending_of == self._count_by_client()
+        assert self._pending_count == self._pending_of.total()
+        for pending in self._pending:
+            assert pending.count > 0
+            assert whole_submissions(pending.rest) == (len(pending.rest), pending.count)
         assert self._done_count <= self._decided_count <= self._sent_count
         if self.is_connected:
-            assert self._sent_count == self._done_count + len(self._pending)
+            assert self._sent_count == self._done_count + self._pending_count
             is_decided = self._decided_count == self._sent_count
             assert (self._waiting_since_ns is None) == is_decided
         else:
@@ -189,15 +216,42 @@ class Uplink:
     def _decided_count(self) -> int:
         return self._decisions[-1].submission if self._decisions else self._done_count
 
-    def _send(self, pending: _Pending, now_ns: int) -> None:
-        self._unsent.append(pending.data)
-        self._sent_count += 1
+    def _add(self, pending: _Batch, now_ns: int) -> None:
+        self._pending.append(pending)
+        self._pending_count += pending.count
+        self._pending_of[pending.client] += pending.count
+        self.submissions += pending.count
+        if self.is_connected:
+            self._send(pending, now_ns)
+
+    def _send(self, pending: _Batch, now_ns: int) -> None:
+        self._unsent.append(pending.rest)
+        self._sent_count += pending.count
         if self._waiting_since_ns is None:
             self._waiting_since_ns = now_ns
 
-    def _drop(self, is_unwanted: Callable[[_Pending], bool]) -> None:
+    def _on_done(self, pending: _Batch, count: int) -> None:
+        """So many of the first batch are decided for good."""
+        pending.done_count += count
+        pending.count -= count
+        if not pending.count:
+            self._pending.popleft()
+        self._done_count += count
+        self._pending_count -= count
+        self._pending_of[pending.client] -= count
+        if not self._pending_of[pending.client]:
+            del self._pending_of[pending.client]
+
+    def _drop(self, is_unwanted: Callable[[_Batch], bool]) -> None:
         self._pending = deque(pending for pending in self._pending if not is_unwanted(pending))
-        self._pending_of = Counter(pending.client for pending in self._pending)
+        self._pending_of = self._count_by_client()
+        self._pending_count = self._pending_of.total()
+
+    def _count_by_client(self) -> Counter[int]:
+        counts: Counter[int] = Counter()
+        for pending in self._pending:
+            counts[pending.client] += pending.count
+        return counts
 
     def _on_decision(self, decision: Decision, now_ns: int) -> None:
         if decision.epoch != self._connection_epoch:
@@ -215,8 +269,3 @@ class Uplink:
             self._decisions.append(decision)
             all_decided = decision.submission == self._sent_count
             self._waiting_since_ns = None if all_decided else now_ns
-
-    def _forget(self, client: int) -> None:
-        self._pending_of[client] -= 1
-        if not self._pending_of[client]:
-            del self._pending_of[client]

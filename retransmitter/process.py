@@ -10,7 +10,6 @@ from typing import Any
 
 import structlog
 
-from feed.codec import Frame
 from feed.faults import Faults
 from feed.holder import Holder, HolderIdentity
 from feed.listener import Listener
@@ -18,6 +17,7 @@ from feed.pauses import keep_pauses_short
 from feed.repair_port import RepairPort
 from feed.replication_port import ReplicationPort
 from feed.settings import ShardSettings
+from feed.unheard import Unheard
 from retransmitter.retransmitter import Retransmitter
 from retransmitter.settings import RetransmitterSettings
 from zk.membership import Member
@@ -61,14 +61,14 @@ class RetransmitterProcess:
             ),
             tuple(shard.replicas),
         )
-        self._listener: Listener[Frame] = Listener(
+        self._listener: Listener[None] = Listener(
             feed,
             self.retransmitter,
             [*others, *replicas],
-            lambda frames: None,
             receive=settings.receive,
             faults=faults,
             after=self.turn,
+            unheard=Unheard(commits=True),
         )
         self._member = Member(
             zookeeper,

@@ -6,7 +6,6 @@ repairs its own gaps from its peers. What it has not got it says it lacks, and n
 
 from collections.abc import Hashable, Sequence
 
-from feed.codec import Frame
 from feed.gap import Nak
 from feed.holder import Holder
 
@@ -52,11 +51,15 @@ class Retransmitter:
         """Never: it is granted none."""
         return False
 
-    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Frame]:
-        """Take in a datagram from the feed, or a peer's answer; nothing is to be delivered."""
+    def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> None:
+        """Take in a datagram from the feed, or a peer's answer."""
         self.holder.on_datagram(data, now_ns, source)
         self.holder.list.take_dropped()  # nothing here depends on what has lost
-        return []
+
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> None:
+        """Take in what came from the group at once."""
+        self.holder.on_datagrams(datagrams, now_ns)
+        self.holder.list.take_dropped()
 
     def on_time(self, now_ns: int) -> list[Nak]:
         """Do what is due; the NAKs to be sent."""

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from engine.settings import InstrumentSettings, ReplicaSettings
+from engine.settings import InstrumentSettings, MachineKind, ReplicaSettings
 from feed.settings import Address, FailoverSettings, FeedSettings
 from gateway.settings import GatewaySettings
 from retransmitter.settings import RetransmitterSettings
@@ -49,6 +49,7 @@ class Layout:
     gateways: Sequence[str]
     transport: Transport = Transport.AUTO
     drills: bool = False
+    machines: Mapping[str, MachineKind] = field(default_factory=dict)  # by replica
     failover: FailoverSettings | None = None
     feed_options: Mapping[str, Any] = field(default_factory=dict)
     gateway_options: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Layout:
                     receive=receive[name],
                     commands=address(name),
                     control=address(name),
+                    machine=self.machines.get(name),
                     drills=self.drills,
                 )
                 for name in self.replicas

@@ -14,7 +14,7 @@ from feed.listener import Listener
 from feed.messages import Epoch, Trade, unpad
 from feed.schema import FrameType
 from feed.settings import Address
-from feed.subscriber import Group, Subscriber
+from feed.subscriber import Group, Groups, Subscriber
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary
 from tools.view import TapeEntry
@@ -122,7 +122,7 @@ class Observer:
             "list_digest": None if self._live else self.digest.hex(),
         }
 
-    def _take(self, groups: list[Group]) -> None:
+    def _take(self, groups: Groups) -> None:
         now_ns = time.monotonic_ns()
         for group in groups:
             if group.command.type is FrameType.EPOCH:
@@ -130,12 +130,12 @@ class Observer:
             if not self._live:
                 self.books.apply(group)
             self.commands += 1
-            self.frames += len(group.frames)
             for frame in group.frames:
-                self.digest.update(frame.data)
                 if frame.type is FrameType.TRADE:
                     self._record(frame.time_ns, cast(Trade, frame.message()))
-        self.sequence = groups[-1].last_sequence
+        self.frames += len(groups.run)
+        self.digest.update(groups.run.data)
+        self.sequence = groups.run.last_sequence
         if self._on_groups is not None:
             self._on_groups(groups)
 

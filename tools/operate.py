@@ -116,11 +116,11 @@ def _holder(
     """How one holder is: by its own word where it can be asked, else by its acknowledgements."""
     heard = ((source or {}).get("holders") or {}).get(name, {})
     # Who has acknowledged nothing in this epoch may have nothing, or much.
-    sequence, state = heard.get("sequence") or None, None
+    sequence, state, machine = heard.get("sequence") or None, None, None
     if isinstance(own, ControlError):
         state = "no answer"
     elif own is not None:
-        sequence, state = own["sequence"], own["state"]
+        sequence, state, machine = own["sequence"], own["state"], own["machine"]
     lag = None
     if source is not None and sequence is not None:
         lag = max(0, source["sequence"] - sequence)
@@ -128,6 +128,7 @@ def _holder(
         "role": "retransmitter" if own is None else "replica",
         "alive": is_alive,
         "state": state,
+        "machine": machine,
         "sequence": sequence,
         "lag": lag,
         "vote": heard.get("vote"),
@@ -176,7 +177,7 @@ def _show_digests(summary: Summary) -> None:
 
 def _holder_table(summary: Summary) -> Table:
     table = Table()
-    for heading in ("holder", "role", "alive", "state"):
+    for heading in ("holder", "role", "alive", "state", "machine"):
         table.add_column(heading)
     for heading in ("sequence", "lag"):
         table.add_column(heading, justify="right")
@@ -187,6 +188,7 @@ def _holder_table(summary: Summary) -> Table:
             holder["role"],
             "yes" if holder["alive"] else "no",
             holder["state"] or "",
+            holder["machine"] or "",
             _number(holder["sequence"]),
             _number(holder["lag"]),
             {True: "yes", False: "no", None: ""}[holder["vote"]],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.control import ControlError
-from engine.settings import InstrumentSettings
+from engine.settings import InstrumentSettings, MachineKind
 from feed.faults import FaultShares
 from feed.messages import SelfTradePrevention
 from feed.settings import Address, FailoverSettings
@@ -87,6 +87,7 @@ class Exchange:
         zookeeper_hosts: str | None = None,
         failover: FailoverSettings | None = None,
         drills: bool = False,
+        machines: Mapping[str, MachineKind] | None = None,
         faults: FaultShares | None = None,
         transport: Transport = Transport.AUTO,
         feed_options: Mapping[str, Any] | None = None,
@@ -97,7 +98,8 @@ class Exchange:
 
         Without `zookeeper_hosts` an embedded server is started, too. `faults` are put in at every
         receiver of the feed. The options are keys of FeedSettings and GatewaySettings that differ
-        from their defaults. `hosts` says for each process where it runs, and with the name
+        from their defaults. `machines` says by name which machine a replica runs, where that is not
+        the fastest that there is. `hosts` says for each process where it runs, and with the name
         "subscriber" where this one does; without it all run here, on the loopback interface.
         """
         if hosts and zookeeper_hosts is None:
@@ -115,6 +117,7 @@ class Exchange:
             gateways=[f"g{i + 1}" for i in range(gateways)],
             transport=transport,
             drills=drills,
+            machines=machines or {},
             failover=failover,
             feed_options=feed_options or {},
             gateway_options=gateway_options or {},

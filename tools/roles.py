@@ -6,10 +6,11 @@ Each imports its own role when it is called, so that a process loads no other.
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
+from engine.settings import MachineKind
 from feed.faults import Faults, FaultShares
 from feed.settings import parse_address
 from tools.configuration import Configuration
@@ -22,12 +23,20 @@ from tools.options import (
     SupervisedOption,
 )
 
+MachineOption: TypeAlias = Annotated[
+    MachineKind | None,
+    typer.Option(
+        help='The machine: "kernel" is compiled, "reference" plain Python; without it what the'
+        " configuration says, else the kernel where there is one."
+    ),
+]
 Section = TypeVar("Section")
 
 
 def run_replica(
     configuration: ConfigurationOption,
     name: NameOption,
+    machine: MachineOption = None,
     faults: FaultsOption = None,
     as_json: JsonOption = False,
     supervised: SupervisedOption = False,
@@ -38,13 +47,23 @@ def run_replica(
     primary's list to a market of their own, compare every byte, and acknowledge; when the primary
     dies, one of them takes over. Run three, on different machines if you can.
 
+    With the compiled kernel in one replica and the reference in another, each checks the other at
+    every frame.
+
     Example:
-    lockstep replica -c exchange.toml --name e1
+    lockstep replica -c exchange.toml --name e1 --machine reference
     """
     from engine import process
+    from engine.markets import MachineNotBuiltError, market_builder
 
     settings = Configuration.load(configuration)
     section = _section(settings.replicas, name, "replicas")
+    if machine is not None:
+        section = section.model_copy(update={"machine": machine})
+    try:
+        market_builder(section.machine)
+    except MachineNotBuiltError as error:
+        raise CommandError(str(error)) from error
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:

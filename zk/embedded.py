@@ -10,6 +10,7 @@ import ipaddress
 import itertools
 import secrets
 import time
+from typing import cast
 
 import structlog
 
@@ -142,13 +143,12 @@ class _Connection(asyncio.Protocol):
         return self._transport.get_write_buffer_size() + len(self._reader)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         if not self._server.admit(self._number, self):
             log.warning("refused a client: too many connections", most=MOST_CONNECTIONS)
-            transport.abort()
+            self._transport.abort()
             return
-        transport.set_write_buffer_limits(high=MOST_UNREAD_BYTES)
+        self._transport.set_write_buffer_limits(high=MOST_UNREAD_BYTES)
         self._set_deadline(CONNECT_WITHIN_S, "it asks for nothing")
 
     def data_received(self, data: bytes) -> None:

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, NoReturn, Protocol
 from unittest.mock import patch
 
-from engine.market import Market
 from feed.datagrams import Submission
 from feed.messages import BookSide, Command, Event
+from tests.engine.machines import MACHINES, ByBytes
 from tests.model.naive_market import NaiveMarket
 
 FEW_ORDERS = 12  # the limit of live orders in these tests: low, so that it is reached
 
 
 class AnyMarket(Protocol):
-    """What the machine and the naive model have in common."""
+    """What the machines and the naive model have in common."""
 
     def admits(self, login: int, command: Command) -> bool:
         """Whether a command sent under this log-in gets a place in the list."""
@@ -34,36 +34,49 @@ class Step(NamedTuple):
     events: list[Event]
 
 
+def take(
+    machine: AnyMarket, login: int, command: Command, sequence: int, time_ns: int
+) -> list[Event] | None:
+    """What a command causes that is sent under this log-in; None when it is not admitted."""
+    if isinstance(machine, ByBytes):
+        return machine.take(login, command, sequence, time_ns)
+    if machine.admits(login, command):
+        return machine.apply(sequence, time_ns, command)
+    return None
+
+
 def drive(machine: AnyMarket, submissions: Iterable[Submission]) -> Iterator[Step]:
     """Let the machine carry out what it admits; each step once it has been taken."""
     sequence = 1
-    for submission in submissions:
-        if machine.admits(submission.login, submission.command):
-            time_ns = 1_000 * sequence
-            events = machine.apply(sequence, time_ns, submission.command)
-            yield Step(sequence, time_ns, submission.command, events)
+    for login, command in submissions:
+        time_ns = 1_000 * sequence
+        events = take(machine, login, command, sequence, time_ns)
+        if events is not None:
+            yield Step(sequence, time_ns, command, events)
             sequence += 1 + len(events)
 
 
-def assert_agreement(submissions: Iterable[Submission], order_limit: int = FEW_ORDERS) -> None:
-    """Drive the machine and the naive model side by side, and compare them at each step."""
+def assert_agreement(
+    machine: str, submissions: Iterable[Submission], order_limit: int = FEW_ORDERS
+) -> None:
+    """Drive a machine and the naive model side by side, and compare them at each step."""
     with patch("engine.market.MAX_LIVE_ORDERS", order_limit):
-        _compare(Market(), NaiveMarket(order_limit), submissions)
+        _compare(ByBytes(MACHINES[machine]), NaiveMarket(order_limit), submissions)
 
 
-def _compare(market: Market, model: NaiveMarket, submissions: Iterable[Submission]) -> None:
+def _compare(market: ByBytes, model: NaiveMarket, submissions: Iterable[Submission]) -> None:
     history: list[str] = []
     sequence = 1
     for login, command in submissions:
         history.append(f"{sequence:4} {command}")
-        admitted = model.admits(login, command)
-        if market.admits(login, command) != admitted:
-            fail(history, f"under login {login} the model admits this: {admitted}")
-        if not admitted:
+        wanted = take(model, login, command, sequence, 0)
+        events = take(market, login, command, sequence, 0)
+        if wanted is None or events is None:
+            if events is not wanted:
+                fail(history, f"under login {login} the model admits this: {wanted is not None}")
             history.pop()
             continue
-        expected = event_lines(model.apply(sequence, 0, command))
-        actual = event_lines(market.apply(sequence, 0, command))
+        expected, actual = event_lines(wanted), event_lines(events)
         if actual != expected:
             fail(history, "the model says:", *expected, "the machine says:", *actual)
         market.check()

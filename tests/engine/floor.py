@@ -36,7 +36,7 @@ from feed.messages import (
     Triggered,
     symbol_field,
 )
-from tests.engine.driving import AnyMarket
+from tests.engine.driving import AnyMarket, take
 
 ALICE, BOB, CAROL = 1, 2, 3
 AAPL = symbol_field("AAPL")  # any price, any quantity, any seller
@@ -72,8 +72,8 @@ class Floor:
     def submit(self, command: Command) -> list[Event]:
         """What a command causes; it is sent under its client's log-in and must be admitted."""
         login = self.logins.get(getattr(command, "client", 0), 0)
-        assert self.market.admits(login, command), f"not admitted: {command}"
-        events = self.market.apply(self.next_sequence, 0, command)
+        events = take(self.market, login, command, self.next_sequence, 0)
+        assert events is not None, f"not admitted: {command}"
         self.next_sequence += 1 + len(events)
         return events
 

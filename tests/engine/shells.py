@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.machine import Machine
-from engine.market import Market
+from engine.markets import market_builder
 from engine.primary import LeadSettings
 from engine.replica import (
     Replica,
@@ -35,9 +35,8 @@ class Shell:
     words: list[tuple[str, HolderKind, int]] = field(default_factory=list)
 
     def hear(self, datagrams: Sequence[bytes], now_ns: int = 0) -> None:
-        """Packets of the feed arrive."""
-        for data in datagrams:
-            self.replica.on_datagram(data, now_ns)
+        """Packets of the feed arrive, all of them before it looks."""
+        self.replica.on_datagrams(datagrams, now_ns)
         self.turn(now_ns)
 
     def be_told(
@@ -74,14 +73,14 @@ def replica(
     holders: Sequence[str] = FIVE,
     epoch_at_start: int = 0,
     was_here: bool = False,
-    build_machine: Callable[[], Machine] = Market,
+    build_machine: Callable[[], Machine] | None = None,
 ) -> Shell:
     """One that has just started, and knows from ZooKeeper what was before."""
     replicas = tuple(name for name in REPLICAS if name in holders)
     made = Replica(
         holder(),
         ReplicaRules(tuple(holders), replicas, LeadSettings(), (LISTING,)),
-        build_machine,
+        build_machine or market_builder(),
         lambda: 5_000,
     )
     made.holder.on_start(epoch_at_start, was_here=was_here, now_ns=0)

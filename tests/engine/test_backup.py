@@ -8,13 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.backup import GROUPS_PER_TURN, Backup, Divergence
+from engine.backup import FRAMES_PER_TURN, Backup
+from engine.machine import Divergence, Machine
 from engine.market import Market
-from feed.cache import FRAME_OVERHEAD_BYTES, FrameCache
+from engine.markets import ReferenceMarket
+from engine.reference import Reference, Rules
+from feed.cache import MINIMUM_BYTES, FrameCache
 from feed.codec import decode_frame, encode_frame
-from feed.messages import Command, Epoch, Event, Trade
+from feed.messages import Command, Event, SetTradingState, Side, Trade
+from feed.run import run_of_frames
 from feed.schema import FrameType
-from tests.engine.trader import order
+from tests.engine.machines import MACHINES
+from tests.engine.trader import SYMBOL, order
 from tests.engine.writing import Author, begun, cache_of
 
 # 1 EPOCH · 2 listing · 3 log-in · 4, 5 buy · 6 sell, 7 and 8 its trades · 9, 10 buy · 11 sell, 12
@@ -23,8 +28,15 @@ LIST = begun().frames
 SELL = 6
 
 
-def backup(frames: Sequence[bytes], build_machine: Callable[[], Market] = Market) -> Backup:
+def backup(
+    frames: Sequence[bytes], build_machine: Callable[[], Machine] = ReferenceMarket
+) -> Backup:
     return Backup(build_machine, cache_of(frames))
+
+
+def by_rules(rules: type[Rules]) -> Callable[[], Machine]:
+    """Machines that go by other rules."""
+    return lambda: Reference(rules())
 
 
 def apply_all(to: Backup, last_sequence: int) -> None:
@@ -41,15 +53,16 @@ def other(data: bytes) -> bytes:
     return encode_frame(changed, frame.sequence, frame.time_ns, end=frame.is_end)
 
 
-def test_machine_carries_out_what_the_list_has() -> None:
+@pytest.mark.parametrize("machine", MACHINES)
+def test_machine_carries_out_what_the_list_has(machine: str) -> None:
     author = begun(60)
-    made = backup(author.frames)
+    made = backup(author.frames, MACHINES[machine])
     apply_all(made, len(author.frames))
     assert made.divergence is None
     assert made.applied_sequence == len(author.frames)
     assert made.machine.digest() == author.market.digest()
     types = Counter(decode_frame(data).type for data in author.frames)
-    assert made.frames_by_type == types
+    assert made.machine.frame_counts == types
     assert types[FrameType.TRADE] > 20
 
 
@@ -60,17 +73,33 @@ def test_only_whole_groups_are_carried_out_as_far_as_it_is_told() -> None:
         assert made.applied_sequence == applied
 
 
-def test_one_turn_carries_out_a_bounded_number_of_groups_and_says_that_more_wait() -> None:
-    author = Author()
-    author.write(*(Epoch(epoch, b"e1") for epoch in range(1, 6 * GROUPS_PER_TURN)))
+def test_one_turn_carries_out_a_bounded_number_of_frames_and_says_that_more_wait() -> None:
+    author = begun(6 * FRAMES_PER_TURN)
     made = backup(author.frames)
+    applied = [0]
+    while made.apply(len(author.frames)):
+        applied.append(made.applied_sequence)
+    assert len(applied) == len(author.frames) // FRAMES_PER_TURN + 1
+    for step in (later - earlier for earlier, later in pairwise(applied)):
+        assert FRAMES_PER_TURN - 3 < step < FRAMES_PER_TURN + 3  # no group is longer than three
+    assert made.applied_sequence == len(author.frames)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_group_of_many_turns_is_carried_out_when_all_of_it_has_been_read(machine: str) -> None:
+    resting = 2 * FRAMES_PER_TURN + 10
+    author = begun(0)
+    author.write(*(order(number, Side.SELL, 1) for number in range(1, resting + 1)))
+    start = len(author.frames)
+    author.write(order(resting + 1, Side.BUY, resting))
+    made = backup(author.frames, MACHINES[machine])
     applied = []
     while made.apply(len(author.frames)):
         applied.append(made.applied_sequence)
-    steps = [later - earlier for earlier, later in pairwise([0, *applied])]
-    assert len(steps) > 1
-    assert all(GROUPS_PER_TURN <= step <= 3 * GROUPS_PER_TURN for step in steps)
-    assert made.applied_sequence == len(author.frames)
+    assert applied.count(start) > 1
+    assert made.applied_sequence == len(author.frames) == start + 1 + resting
+    assert made.divergence is None
+    assert made.machine.digest() == author.market.digest()
 
 
 @pytest.mark.parametrize("sequence", [7, 8])
@@ -100,7 +129,7 @@ def test_after_a_divergence_nothing_is_carried_out_any_more() -> None:
 
 
 class Longer(Market):
-    """A machine that says more than the list has."""
+    """Rules by which a machine says more than the list has."""
 
     def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
         events = super().apply(sequence, time_ns, command)
@@ -108,19 +137,19 @@ class Longer(Market):
 
 
 class Shorter(Market):
-    """A machine that says less than the list has."""
+    """Rules by which a machine says less than the list has."""
 
     def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
         return super().apply(sequence, time_ns, command)[:1]
 
 
-@pytest.mark.parametrize("machine", [Longer, Shorter])
-def test_a_group_of_another_length_is_a_divergence(machine: type[Market]) -> None:
-    made = backup(LIST, machine)
+@pytest.mark.parametrize("rules", [Longer, Shorter])
+def test_a_group_of_another_length_is_a_divergence(rules: type[Market]) -> None:
+    made = backup(LIST, by_rules(rules))
     assert not made.apply(len(LIST))
     assert made.divergence is not None
     # The END mark stands in another frame, and that is where they differ first.
-    assert made.divergence.sequence == (8 if machine is Longer else 7)
+    assert made.divergence.sequence == (8 if rules is Longer else 7)
     assert made.applied_sequence == 5
 
 
@@ -131,7 +160,7 @@ def test_a_machine_that_raises_is_a_divergence_and_nothing_crashes() -> None:
                 raise ZeroDivisionError("out of order")
             return super().apply(sequence, time_ns, command)
 
-    made = backup(LIST, Broken)
+    made = backup(LIST, by_rules(Broken))
     assert not made.apply(len(LIST))
     assert made.divergence is not None
     assert made.divergence.sequence == SELL
@@ -139,11 +168,14 @@ def test_a_machine_that_raises_is_a_divergence_and_nothing_crashes() -> None:
 
 
 def test_a_list_that_is_not_held_from_its_beginning_cannot_be_followed() -> None:
-    cache = FrameCache(5 * (len(LIST[3]) + FRAME_OVERHEAD_BYTES))
-    for sequence, frame in enumerate(LIST, 1):
-        cache.append(frame, sequence)
-    made = Backup(Market, cache)
-    assert not made.apply(len(LIST))
+    author = Author()
+    author.write(*(SetTradingState(SYMBOL, 0) for _ in range(5000)))
+    cache = FrameCache(MINIMUM_BYTES)
+    for first in range(1, 5001, 100):
+        cache.append(run_of_frames(first, author.frames[first - 1 : first + 99]))
+    assert cache.first_sequence > 1
+    made = Backup(ReferenceMarket, cache)
+    assert not made.apply(5000)
     assert made.divergence is not None
     assert made.divergence.sequence == 1
     assert "larger cache" in made.divergence.reason
@@ -154,13 +186,12 @@ def test_a_machine_that_went_further_than_the_new_list_is_built_anew() -> None:
     author.begin(2, "e3")
     author.trade(4, 9)
     cache = cache_of(LIST)
-    made = Backup(Market, cache)
+    made = Backup(ReferenceMarket, cache)
     apply_all(made, len(LIST))
     cache.truncate(9)
-    for sequence, frame in enumerate(author.frames[8:], 9):
-        cache.append(frame, sequence)
+    cache.append(run_of_frames(9, author.frames[8:]))
     made.drop(9)
-    assert (made.applied_sequence, made.frames_by_type) == (0, Counter())
+    assert (made.applied_sequence, made.machine.frame_counts) == (0, {})
     apply_all(made, len(author.frames))
     assert made.divergence is None
     assert made.machine.digest() == author.market.digest()
@@ -179,9 +210,27 @@ def test_what_is_dropped_beyond_the_machine_leaves_it_alone() -> None:
     assert made.applied_sequence == len(LIST)
 
 
+def test_a_group_that_was_read_in_part_and_dropped_is_read_anew_in_the_new_list() -> None:
+    author = Author(LIST[:10])
+    author.begin(2, "e3")
+    author.trade(6, 9)
+    cache = cache_of(LIST)
+    made = Backup(ReferenceMarket, cache)
+    apply_all(made, 12)
+    assert made.applied_sequence == 10
+    cache.truncate(11)
+    cache.append(run_of_frames(11, author.frames[10:]))
+    made.drop(11)
+    apply_all(made, len(author.frames))
+    assert made.divergence is None
+    assert made.applied_sequence == len(author.frames)
+    assert made.machine.digest() == author.market.digest()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 @given(orders=st.integers(1, 30), data=st.data())
 def test_a_group_that_is_cut_off_anywhere_is_completed_byte_for_byte(
-    orders: int, data: st.DataObject
+    machine: str, orders: int, data: st.DataObject
 ) -> None:
     author = begun(orders)
     whole = author.frames
@@ -189,10 +238,11 @@ def test_a_group_that_is_cut_off_anywhere_is_completed_byte_for_byte(
     frames = [decode_frame(each) for each in whole]
     start = next(frame.sequence for frame in reversed(frames[:cut]) if frame.is_command)
     end = next(frame.sequence for frame in frames[cut - 1 :] if frame.is_end)
-    made = backup(whole[:cut])
+    made = backup(whole[:cut], MACHINES[machine])
     apply_all(made, cut)
     assert made.applied_sequence == (cut if cut == end else start - 1)
-    assert made.complete() == whole[cut:end]
+    rest = made.complete()
+    assert (rest.first_sequence, rest.split()) == (cut + 1, whole[cut:end])
     assert made.applied_sequence == end
     assert made.divergence is None
     replayed = Author(whole[:end])
@@ -202,7 +252,7 @@ def test_a_group_that_is_cut_off_anywhere_is_completed_byte_for_byte(
 def test_a_cut_off_group_that_differs_is_not_completed() -> None:
     made = backup([*LIST[:6], other(LIST[6])])
     apply_all(made, 7)
-    assert made.complete() == []
+    assert not made.complete()
     assert made.divergence is not None
     assert made.divergence.sequence == 7
 
@@ -210,13 +260,12 @@ def test_a_cut_off_group_that_differs_is_not_completed() -> None:
 def test_a_machine_that_led_follows_on_from_where_it_was() -> None:
     author = begun()
     cache = cache_of(author.frames)
-    machine = author.market
+    machine = Reference(author.market)
     made = Backup(lambda: machine, cache)
     made.led(len(author.frames))
     assert made.applied_sequence == len(author.frames)
     follower = Author(author.frames)
-    for sequence, frame in enumerate(follower.write(order(7)), len(author.frames) + 1):
-        cache.append(frame, sequence)
+    cache.append(run_of_frames(len(author.frames) + 1, follower.write(order(7))))
     assert not made.apply(len(follower.frames))
     assert made.divergence is None
     assert made.machine.digest() == follower.market.digest()

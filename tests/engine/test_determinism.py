@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.market import Market
 from feed.codec import encode_group
 from tests.engine.driving import drive
+from tests.engine.machines import MACHINES, ByBytes
 from tests.engine.strategies import seeded_submissions
 
 ROOT = Path(__file__).parents[2]
@@ -156,9 +156,9 @@ def test_source_that_only_looks_into_sets_is_fine() -> None:
     assert impurities(source) == []
 
 
-def fingerprint(seed: int) -> str:
+def fingerprint(machine: str, seed: int) -> str:
     """A checksum of every frame of a seed's list, and of the state at its end."""
-    market = Market()
+    market = ByBytes(MACHINES[machine])
     frames = sha256()
     for step in drive(market, seeded_submissions(seed, count=500)):
         for frame in encode_group((step.command, *step.events), step.sequence, step.time_ns):
@@ -166,9 +166,12 @@ def fingerprint(seed: int) -> str:
     return frames.hexdigest() + market.digest().hex()
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
-def test_frames_and_state_are_the_same_whatever_the_hash_seed(hash_seed: str) -> None:
-    program = "from tests.engine.test_determinism import fingerprint; print(fingerprint(7))"
+def test_frames_and_state_are_the_same_whatever_the_hash_seed(machine: str, hash_seed: str) -> None:
+    program = (
+        f"from tests.engine.test_determinism import fingerprint; print(fingerprint({machine!r}, 7))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -178,4 +181,4 @@ def test_frames_and_state_are_the_same_whatever_the_hash_seed(hash_seed: str) ->
         check=True,
         timeout=60,
     )
-    assert run.stdout.strip() == fingerprint(7)
+    assert run.stdout.strip() == fingerprint("reference", 7)

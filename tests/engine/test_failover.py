@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.market import Market
+from engine.reference import Reference
 from engine.replica import State
 from feed.codec import decode_frame
 from feed.messages import Command, EnterOrder, Event, Trade
@@ -27,7 +28,7 @@ class Fault(NamedTuple):
     event: int  # of its events
 
 
-class FaultyMarket(Market):
+class FaultyRules(Market):
     """A machine that computes one frame of one group wrongly."""
 
     def __init__(self, fault: Fault) -> None:
@@ -41,6 +42,11 @@ class FaultyMarket(Market):
             assert isinstance(wrong, Trade)
             events[self._fault.event] = wrong._replace(quantity=wrong.quantity + 1)
         return events
+
+
+def faulty_market(fault: Fault) -> Reference:
+    """A replica's machine by such rules."""
+    return Reference(FaultyRules(fault))
 
 
 def test_cluster_trades_and_everybody_agrees() -> None:
@@ -170,7 +176,7 @@ def test_primary_whose_holders_do_not_acknowledge_takes_no_more_than_its_window(
 def test_planted_wrong_frame_is_found_at_that_frame_and_the_replica_is_not_electable(
     event: int,
 ) -> None:
-    machines = {"e3": partial(FaultyMarket, Fault(30, event))}
+    machines = {"e3": partial(faulty_market, Fault(30, event))}
     cluster = Cluster(machines=machines, starts_ms={"e3": 50})  # when another one leads
     leader = cluster.trading()
     faulty = cluster.replicas["e3"]
@@ -208,7 +214,7 @@ def test_planted_wrong_frame_is_found_at_that_frame_and_the_replica_is_not_elect
 
 
 def test_wrong_frame_is_found_in_what_a_candidate_adopts_too() -> None:
-    machines = {"e3": partial(FaultyMarket, Fault(30, 0))}
+    machines = {"e3": partial(faulty_market, Fault(30, 0))}
     cluster = Cluster(machines=machines, starts_ms={"e3": 50})
     leader = cluster.trading()
     cluster.trade(29)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from engine.market import Market
 from feed.messages import (
     NO_CLIENT_ORDER_ID,
     CancelOrder,
@@ -24,6 +23,7 @@ from feed.messages import (
     symbol_field,
 )
 from tests.engine.driving import drive
+from tests.engine.machines import MACHINES, ByBytes
 from tests.engine.strategies import seeded_submissions
 
 AAPL = symbol_field("AAPL")
@@ -66,19 +66,27 @@ STOP_LIMIT = order(order_type=OrderType.STOP_LIMIT, side=Side.BUY, stop_price=10
 
 
 def digest(*commands: Command, listing: DefineInstrument = LISTING, spacing: int = 10) -> bytes:
-    """The digest after these commands; each has a sequence number that does not depend on how
-    many events the earlier ones caused, so that states differ in what they are meant to."""
-    market = Market()
-    for sequence, command in enumerate((listing, *LOG_INS, *commands), 1):
-        market.apply(spacing * sequence, 0, command)
-        market.check()
-    return market.digest()
+    """The digest after these commands, which is the same by every machine.
+
+    Each command has a sequence number that does not depend on how many events the earlier ones
+    caused, so that states differ in what they are meant to.
+    """
+    digests = set()
+    for build in MACHINES.values():
+        market = ByBytes(build)
+        for sequence, command in enumerate((listing, *LOG_INS, *commands), 1):
+            market.apply(spacing * sequence, 0, command)
+            market.check()
+        digests.add(market.digest())
+    assert len(digests) == 1, "machines differ"
+    return digests.pop()
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("seed", range(300, 305))
-def test_machines_that_were_fed_one_list_have_one_digest_all_along(seed: int) -> None:
+def test_machines_that_were_fed_one_list_have_one_digest_all_along(machine: str, seed: int) -> None:
     submissions = seeded_submissions(seed, count=300)
-    first, second = Market(), Market()
+    first, second = ByBytes(MACHINES["reference"]), ByBytes(MACHINES[machine])
     for _ in zip(drive(first, submissions), drive(second, submissions), strict=True):
         assert first.digest() == second.digest()
 

@@ -9,27 +9,34 @@ from engine.rejects import RejectReason
 from feed.datagrams import Submission
 from feed.messages import Canceled, CancelReason, Event, Rejected, Replaced, Trade, Triggered
 from tests.engine.driving import FEW_ORDERS, assert_agreement, drive
+from tests.engine.machines import MACHINES
 from tests.engine.strategies import PROPERTY, seeded_submissions, submission_lists
 from tests.model.naive_market import NaiveMarket
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @PROPERTY
 @pytest.mark.timeout(600)  # a failure takes its time to shrink
 @given(submission_lists())
-def test_machine_and_model_agree_on_every_group(submissions: list[Submission]) -> None:
-    assert_agreement(submissions)
+def test_machine_and_model_agree_on_every_group(
+    machine: str, submissions: list[Submission]
+) -> None:
+    assert_agreement(machine, submissions)
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("seed", range(20))
-def test_machine_and_model_agree_through_a_day(seed: int) -> None:
-    assert_agreement(seeded_submissions(seed, count=800), order_limit=FEW_ORDERS + seed)
+def test_machine_and_model_agree_through_a_day(machine: str, seed: int) -> None:
+    assert_agreement(machine, seeded_submissions(seed, count=800), order_limit=FEW_ORDERS + seed)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("first_seed", range(1_000, 6_000, 100))
-def test_machine_and_model_agree_through_many_days(first_seed: int) -> None:
+def test_machine_and_model_agree_through_many_days(machine: str, first_seed: int) -> None:
     for seed in range(first_seed, first_seed + 100):
-        assert_agreement(seeded_submissions(seed, count=800), order_limit=5 + seed % 60)
+        submissions = seeded_submissions(seed, count=800)
+        assert_agreement(machine, submissions, order_limit=5 + seed % 60)
 
 
 def test_random_commands_reach_every_outcome() -> None:

@@ -48,7 +48,7 @@ from tests.engine.floor import (
 
 NOBODY = symbol_field("NOBODY")
 GREATEST_PRICE = 1_999_999_900
-LimitOrders = Callable[[int], None]
+SmallFloor = Callable[[int], Floor]
 
 # A correct order for MSFT, whose tick size is 5 and lot size 10; the examples spoil it.
 GOOD = EnterOrder(
@@ -171,9 +171,9 @@ def test_post_only_order_that_crosses_is_refused_whoever_stands_there(
 
 
 def test_order_is_refused_when_the_shard_is_full_and_taken_once_there_is_room(
-    floor: Floor, limit_orders: LimitOrders
+    small_floor: SmallFloor,
 ) -> None:
-    limit_orders(2)
+    floor = small_floor(2)
     first = floor.enter(ALICE, BUY, 1, 99)
     floor.enter(BOB, SELL, 1, stop=50)  # a waiting stop order takes room too
     never_rests = floor.enter(CAROL, SELL, 1, 99, time=TimeInForce.IMMEDIATE_OR_CANCEL)
@@ -183,10 +183,10 @@ def test_order_is_refused_when_the_shard_is_full_and_taken_once_there_is_room(
 
 
 def test_reasons_to_refuse_an_order_are_looked_for_in_the_order_of_the_page(
-    floor: Floor, limit_orders: LimitOrders
+    small_floor: SmallFloor,
 ) -> None:
-    limit_orders(1)
-    floor.enter(BOB, SELL, 10, 100, symbol=MSFT)
+    floor = small_floor(1)
+    resting = floor.enter(BOB, SELL, 10, 100, symbol=MSFT)
     floor.set_state(MSFT, TradingState.HALTED)
     order = EnterOrder(ALICE, 0, NOBODY, 0, 0, 0, 0, 15, 0, 1, 0, NO_CLIENT_ORDER_ID)
     attempt = Attempts(floor, order)
@@ -206,7 +206,7 @@ def test_reasons_to_refuse_an_order_are_looked_for_in_the_order_of_the_page(
     assert attempt(stop_price=0) == [RejectReason.POST_ONLY_COMBINATION]
     assert attempt(time_in_force=TimeInForce.DAY) == [RejectReason.POST_ONLY_WOULD_TRADE]
     assert attempt(price=95) == [RejectReason.TOO_MANY_ORDERS]
-    limit_orders(2)
+    floor.cancel(resting)
     assert attempt() == []
 
 

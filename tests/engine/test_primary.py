@@ -1,12 +1,17 @@
 """The primary, sans-I/O: commands and acknowledgements in, packets of the list out."""
 
-from collections import Counter
 from random import Random
 
-from engine.market import Market
+from engine.markets import market_builder
 from engine.primary import LeadSettings, Primary
-from feed.codec import HEARTBEAT, RETRANSMISSION, Frame, PacketHeader, decode_packet
-from feed.datagrams import HolderWord, Repair, Submission, encode_repair
+from feed.codec import COMMIT, HEARTBEAT, RETRANSMISSION, Frame, PacketHeader, decode_packet
+from feed.datagrams import (
+    HolderWord,
+    Repair,
+    Submission,
+    encode_repair,
+    encode_submission,
+)
 from feed.holder import Holder, HolderIdentity
 from feed.messages import (
     NO_CLIENT_ORDER_ID,
@@ -70,10 +75,10 @@ class Leading:
         )
         self.holder.on_start(1, was_here=False, now_ns=0)
         settings = LeadSettings(payload_limit_bytes, window_frames=16)
-        self.primary = Primary(self.holder, Market(), holders, settings, Counter())
+        self.primary = Primary(self.holder, market_builder()(), holders, settings)
 
     def submit(self, command: Command, time_ns: int = 2_000, login: int = LOGIN) -> None:
-        self.primary.submit(Submission(login, command), time_ns)
+        self.primary.submit(encode_submission(Submission(login, command)), time_ns)
 
     def ack(self, name: str, last: int, *, epoch: int = 1, incarnation: int = 5) -> int:
         """A holder acknowledges; how far the list is committed then."""
@@ -188,7 +193,7 @@ def test_commit_needs_a_majority_of_the_configured_holders_and_is_told_at_once()
     assert made.ack("e2", 3) == 0, "one holder counts once"
     assert made.ack("r1", 2) == 2
     (packet,) = made.primary.on_time(1)
-    assert decode_packet(packet).header == PacketHeader(HEARTBEAT, SHARD, 1, 4, 2)
+    assert decode_packet(packet).header == PacketHeader(HEARTBEAT | COMMIT, SHARD, 1, 4, 2)
     assert made.holder.committed_sequence == 2
     assert made.ack("r2", 3) == 3
     assert dict(made.primary.held) == {"e1": 3, "e2": 3, "e3": 0, "r1": 2, "r2": 3}
@@ -275,7 +280,7 @@ def test_new_primary_repeats_what_may_not_be_committed_as_retransmissions_before
     machine = made.primary.machine
     made.holder.follow(0)
     made.holder.promise(2, 0)
-    successor = Primary(made.holder, machine, FIVE, LeadSettings(), Counter())
+    successor = Primary(made.holder, machine, FIVE, LeadSettings())
     successor.open_epoch(3_000, [LISTING])
     repeated, begun = (decode_packet(packet) for packet in successor.flush(0))
     assert repeated.header == PacketHeader(RETRANSMISSION, SHARD, 2, 3, 2)

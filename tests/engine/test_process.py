@@ -4,11 +4,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
 from engine.control import ControlError, ask
-from engine.market import Market
 from engine.process import ReplicaProcess
 from engine.replica import State
 from engine.settings import InstrumentSettings, ReplicaSettings
@@ -312,7 +312,8 @@ def test_machine_that_breaks_ends_the_process_so_that_a_backup_can_lead(
         raise AssertionError("quantities do not add up")
 
     async def scenario(exchange: Running) -> None:
-        monkeypatch.setattr(Market, "apply", broken)
+        primary = exchange.process.replica.primary
+        monkeypatch.setattr(primary, "machine", SimpleNamespace(submit=broken))
         _, writer = await asyncio.open_connection(*exchange.settings.commands)
         writer.write(encode_submission(Submission(9, LogIn(1, 9, SelfTradePrevention.OFF))))
         with suppress(ConnectionResetError):

@@ -3,8 +3,8 @@
 import pytest
 from structlog.testing import capture_logs
 
-from engine.backup import GROUPS_PER_TURN
-from engine.market import Market
+from engine.backup import FRAMES_PER_TURN
+from engine.markets import ReferenceMarket
 from engine.primary import LeadSettings
 from engine.replica import (
     TOO_FEW_AFTER_NS,
@@ -13,13 +13,13 @@ from engine.replica import (
     State,
 )
 from feed.codec import decode_packet
-from feed.datagrams import Repair, Submission, encode_repair
+from feed.datagrams import Repair, encode_repair
 from feed.messages import Epoch, SetTradingState, holder_field
 from feed.schema import RepairKind
 from feed.vote import Vote
 from tests.engine.cluster import SUSPICION_NS
 from tests.engine.shells import ACK, ANSWER, ASK, FORGOT, REPLICAS, following, leading, replica
-from tests.engine.trader import LOGIN, SYMBOL
+from tests.engine.trader import SYMBOL
 from tests.engine.writing import (
     FIVE,
     LOG_IN,
@@ -29,6 +29,7 @@ from tests.engine.writing import (
     heartbeat,
     holder,
     packets,
+    submitted,
 )
 from tools.simulation.world import MILLISECOND_NS
 
@@ -36,7 +37,8 @@ from tools.simulation.world import MILLISECOND_NS
 
 
 def test_what_it_is_before_zookeeper_has_said_anything() -> None:
-    made = Replica(holder(), ReplicaRules(FIVE, REPLICAS, LeadSettings()), Market, lambda: 0)
+    rules = ReplicaRules(FIVE, REPLICAS, LeadSettings())
+    made = Replica(holder(), rules, ReferenceMarket, lambda: 0)
     assert (made.state, made.is_electable(10**12)) == (State.STARTING, False)
     assert made.suspected_epoch is None
 
@@ -75,17 +77,16 @@ def test_a_long_list_is_carried_out_in_turns_and_only_that_much_is_acknowledged(
     author = Author()
     epoch = Epoch(1, holder_field("e2"))
     author.write(epoch)
-    author.write(*(SetTradingState(SYMBOL, 0) for _ in range(6 * GROUPS_PER_TURN)))
+    author.write(*(SetTradingState(SYMBOL, 0) for _ in range(6 * FRAMES_PER_TURN)))
     made = replica()
-    for data in packets(author.frames):
-        made.replica.on_datagram(data, 0)
+    made.replica.on_datagrams(packets(author.frames), 0)
     acknowledged = []
     while made.replica.sequence < len(author.frames):
         made.turn()
         acknowledged.append(("e2", ACK, made.replica.sequence))
         if made.replica.sequence < len(author.frames):
             assert made.replica.deadline_ns == 0
-    assert len(acknowledged) > 1
+    assert len(acknowledged) > 6
     assert made.heard() == acknowledged
 
 
@@ -241,7 +242,7 @@ def test_a_nak_is_answered_in_every_role_with_the_same_bytes() -> None:
     (answer,) = following(author.frames).replica.on_nak(nak, "somebody", 10**9)
     assert [frame.data for frame in decode_packet(answer).frames] == author.frames[1:5]
     lead = leading()
-    lead.replica.submit(Submission(LOGIN, LOG_IN))
+    lead.replica.submit(submitted(LOG_IN))
     lead.turn()
     nak = encode_repair(Repair(RepairKind.NAK, 1, 1, 1, 3))
     (answer,) = lead.replica.on_nak(nak, "somebody", 10**9)

@@ -6,15 +6,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.market import Market
+from engine.reference import Reference
 from engine.replica import (
     RETURNING_PATIENCE_NS,
     State,
 )
-from feed.datagrams import Submission, decode_holder_word
+from feed.datagrams import decode_holder_word
 from feed.gap import DEFAULT_REPAIR_POLICY
 from feed.messages import Command, Event
 from feed.vote import JOIN_REPEAT_NS
-from tests.engine.cluster import SUSPICION_NS
+from tests.engine.cluster import LISTING, SUSPICION_NS
 from tests.engine.shells import (
     ACK,
     ANSWER,
@@ -27,7 +28,7 @@ from tests.engine.shells import (
     leading,
     replica,
 )
-from tests.engine.trader import LOGIN, order
+from tests.engine.trader import order
 from tests.engine.writing import (
     LOG_IN,
     Author,
@@ -36,6 +37,7 @@ from tests.engine.writing import (
     datagram,
     heartbeat,
     packets,
+    submitted,
 )
 from tools.simulation.world import MILLISECOND_NS
 
@@ -60,7 +62,7 @@ def test_a_primary_steps_down_when_it_learns_of_a_later_epoch(
     later_epoch: Callable[[Shell], None],
 ) -> None:
     made = leading()
-    made.replica.submit(Submission(LOGIN, LOG_IN))
+    made.replica.submit(submitted(LOG_IN))
     made.packets.clear()
     later_epoch(made)
     assert (made.replica.state, made.replica.epoch) == (State.BACKUP, 2)
@@ -93,7 +95,7 @@ def test_packets_of_its_own_or_an_older_epoch_or_damaged_ones_do_not_move_a_prim
 
 def test_what_it_wrote_and_lost_is_dropped_and_its_machine_built_anew() -> None:
     made = leading()
-    made.replica.submit(Submission(LOGIN, LOG_IN))
+    made.replica.submit(submitted(LOG_IN))
     made.turn()
     mine = made.replica.sequence
     other = Author(made.replica.holder.list.cache.frames(1, 2))
@@ -109,18 +111,36 @@ def test_what_it_wrote_and_lost_is_dropped_and_its_machine_built_anew() -> None:
     assert made.heard()[-1] == ("e3", ACK, len(other.frames))
 
 
+def test_of_a_batch_it_takes_all_from_the_first_packet_of_a_later_epoch_on() -> None:
+    made = leading()
+    mine = made.replica.sequence
+    other = Author()
+    other.begin(2, "e3")
+    other.write(LISTING, LOG_IN, order(1))
+    batch = [
+        heartbeat(mine + 1, epoch=1),
+        heartbeat(len(other.frames) + 1, epoch=2),
+        *again(other.frames, 1, epoch=2),
+    ]
+    made.hear(batch)
+    assert made.replica.state is State.BACKUP
+    assert made.replica.holder.list.cache.frames(1, 99) == other.frames
+    assert made.replica.machine.digest() == other.market.digest()
+    assert made.heard()[-1] == ("e3", ACK, len(other.frames))
+
+
 # Divergence
 
 
 class Wrong(Market):
-    """A machine that forgets the log-in."""
+    """Rules that forget the log-in."""
 
     def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
         return [] if command == LOG_IN else super().apply(sequence, time_ns, command)
 
 
 def diverged() -> Shell:
-    made = replica(build_machine=Wrong)
+    made = replica(build_machine=lambda: Reference(Wrong()))
     with capture_logs() as logs:
         made.hear(packets(begun().frames))
     assert [entry["log_level"] for entry in logs] == ["error"]

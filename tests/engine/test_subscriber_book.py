@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 
-from engine.market import Market
 from feed.book import Books, book_digest
 from feed.codec import decode_frame, encode_group
 from feed.datagrams import Submission
 from feed.subscriber import Group
 from tests.engine.driving import Step, drive
+from tests.engine.machines import MACHINES, ByBytes
 from tests.engine.strategies import PROPERTY, seeded_submissions, submission_lists
 
 
@@ -18,8 +18,8 @@ def over_the_wire(step: Step) -> Group:
     return Group(tuple(map(decode_frame, frames)))
 
 
-def assert_same_books(submissions: list[Submission]) -> None:
-    market, books = Market(), Books()
+def assert_same_books(machine: str, submissions: list[Submission]) -> None:
+    market, books = ByBytes(MACHINES[machine]), Books()
     for step in drive(market, submissions):
         group = over_the_wire(step)
         assert [frame.message() for frame in group.frames] == [step.command, *step.events]
@@ -30,20 +30,25 @@ def assert_same_books(submissions: list[Submission]) -> None:
         assert books.digest() == book_digest(market.book_entries())
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @PROPERTY
 @pytest.mark.timeout(600)  # a failure takes its time to shrink
 @given(submission_lists())
-def test_subscribers_book_is_the_machines_after_every_group(submissions: list[Submission]) -> None:
-    assert_same_books(submissions)
+def test_subscribers_book_is_the_machines_after_every_group(
+    machine: str, submissions: list[Submission]
+) -> None:
+    assert_same_books(machine, submissions)
 
 
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_subscribers_book_is_the_machines_through_a_day(seed: int) -> None:
-    assert_same_books(seeded_submissions(seed, count=1_000))
+def test_subscribers_book_is_the_machines_through_a_day(machine: str, seed: int) -> None:
+    assert_same_books(machine, seeded_submissions(seed, count=1_000))
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("first_seed", range(10_000, 12_000, 100))
-def test_subscribers_book_is_the_machines_through_many_days(first_seed: int) -> None:
+def test_subscribers_book_is_the_machines_through_many_days(machine: str, first_seed: int) -> None:
     for seed in range(first_seed, first_seed + 100):
-        assert_same_books(seeded_submissions(seed, count=1_000))
+        assert_same_books(machine, seeded_submissions(seed, count=1_000))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 
 from engine.market import Market
+from engine.reference import Reference
 from feed.codec import Frame
-from feed.datagrams import Submission
+from feed.datagrams import Submission, encode_submission
 from feed.messages import (
     NO_CLIENT_ORDER_ID,
     Capacity,
@@ -99,8 +100,10 @@ def _takes(node: ReplicaNode, submission: Submission) -> bool:
     command = submission.command
     if not isinstance(command, EnterOrder):
         return True
-    market = node.core.machine
-    client = market.clients.get(CLIENT) if isinstance(market, Market) else None
+    machine = node.core.machine
+    assert isinstance(machine, Reference)
+    assert isinstance(machine.rules, Market)
+    client = machine.rules.clients.get(CLIENT)
     # A gateway sends in order: else the machine would take the earlier ones for repeats.
     return client is not None and client.last_user_ref_num + 1 == command.user_ref_num
 
@@ -108,4 +111,4 @@ def _takes(node: ReplicaNode, submission: Submission) -> bool:
 def _submit(node: ReplicaNode, submission: Submission) -> None:
     """A primary takes no command when its window is full."""
     if node.core.primary is not None and not node.core.primary.is_full:
-        node.core.submit(submission)
+        node.core.submit(encode_submission(submission))

@@ -7,7 +7,13 @@ from engine.market import Market
 from feed.cache import FrameCache
 from feed.codec import HEARTBEAT, RETRANSMISSION, PacketHeader, decode_frame, encode_group
 from feed.codec import encode_packet as encoded
-from feed.datagrams import HolderWord, decode_holder_word, encode_holder_word
+from feed.datagrams import (
+    HolderWord,
+    Submission,
+    decode_holder_word,
+    encode_holder_word,
+    encode_submission,
+)
 from feed.holder import Holder, HolderIdentity
 from feed.messages import (
     Command,
@@ -19,6 +25,7 @@ from feed.messages import (
     holder_field,
 )
 from feed.publisher import chunks
+from feed.run import run_of_frames
 from feed.schema import HOLDER_MAGIC, HolderKind
 from tests.engine.cluster import LISTING, SUSPICION_NS
 from tests.engine.trader import CLIENT, LOGIN, order
@@ -27,6 +34,11 @@ from tools.simulation.shard import SHARD
 PAYLOAD_BYTES = 1400
 LOG_IN = LogIn(CLIENT, LOGIN, SelfTradePrevention.OFF)
 FIVE = ("e1", "e2", "e3", "r1", "r2")
+
+
+def submitted(command: Command, login: int = LOGIN) -> bytes:
+    """A command as gateways submit it."""
+    return encode_submission(Submission(login, command))
 
 
 class Author:
@@ -79,8 +91,8 @@ def begun(orders: int = 6, *, primary: str = "e2") -> Author:
 def cache_of(frames: Sequence[bytes]) -> FrameCache:
     """A cache that holds a list from its first frame on."""
     cache = FrameCache(1 << 20)
-    for sequence, frame in enumerate(frames, 1):
-        cache.append(frame, sequence)
+    for first in range(1, len(frames) + 1, 5):  # groups begin and end anywhere in them
+        cache.append(run_of_frames(first, frames[first - 1 : first + 4]))
     return cache
 
 

@@ -5,12 +5,12 @@ from functools import partial
 from random import Random
 
 from feed.cache import FrameCache
-from feed.codec import Frame
 from feed.faults import Faults, FaultShares
 from feed.gap import DEFAULT_REPAIR_POLICY, Nak, RepairPolicy
 from feed.publisher import Publisher
 from feed.receiver import Receiver
 from feed.repair import RepairLimits, RepairResponder
+from feed.run import run_of_frames
 from feed.subscriber import Group, Subscriber
 from tests.feed.lists import SECOND_NS, SHARD
 from tools.simulation.world import Timer, World
@@ -112,9 +112,7 @@ class RetransmitterNode(Node):
         self.holder = holder
 
     def take(self, data: bytes, source: int | None) -> None:
-        frames: list[Frame] = self._retransmitter.on_datagram(data, self._world.now_ns, source)
-        for frame in frames:
-            self.holder.cache.append(frame.data, frame.sequence)
+        self.holder.cache.append(self._retransmitter.on_datagram(data, self._world.now_ns, source))
         self.holder.epoch = self._retransmitter.epoch
         self.holder.committed_sequence = self._retransmitter.committed_sequence
 
@@ -192,13 +190,12 @@ class Cluster:
 
     def hold(self, groups: Sequence[Sequence[bytes]]) -> None:
         """Let the primary and the retransmitters have had all of these from the beginning."""
-        frames = [frame for group in groups for frame in group]
+        run = run_of_frames(1, [frame for group in groups for frame in group])
         for holder in [self.primary, *self.holders]:
-            for sequence, frame in enumerate(frames, 1):
-                holder.cache.append(frame, sequence)
+            holder.cache.append(run)
             holder.epoch = EPOCH
-            holder.committed_sequence = len(frames)
-        self._publisher.next_sequence = len(frames) + 1
+            holder.committed_sequence = run.last_sequence
+        self._publisher.next_sequence = run.next_sequence
         self.listening = [*self.subscribers]
 
     def publish(self, groups: Sequence[Sequence[bytes]], *, interval_ns: int) -> int:
@@ -223,16 +220,14 @@ class Cluster:
         )
 
     def _publish(self, group: Sequence[bytes]) -> None:
-        for sequence, frame in enumerate(group, self._publisher.next_sequence):
-            self.primary.cache.append(frame, sequence)
-        last = self.primary.cache.next_sequence - 1
+        run = run_of_frames(self._publisher.next_sequence, group)
+        self.primary.cache.append(run)
+        last = run.last_sequence
         if not self._commit_lag_ns:
             self.primary.committed_sequence = last
         else:
             self.world.at(self.world.now_ns + self._commit_lag_ns, partial(self._commit, last))
-        self._send(
-            self._publisher.publish(group, self.primary.committed_sequence, self.world.now_ns)
-        )
+        self._send(self._publisher.publish(run, self.primary.committed_sequence, self.world.now_ns))
         self._heartbeats.set()
 
     def _commit(self, sequence: int) -> None:

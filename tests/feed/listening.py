@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -28,6 +28,9 @@ class Recorder:
     def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Recorded]:
         return [(data, source)] if data else []
 
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> list[Recorded]:
+        return [taken for data in datagrams for taken in self.on_datagram(data, now_ns)]
+
     def on_time(self, now_ns: int) -> list[Nak]:
         self.called_ns.append(now_ns)
         self.deadline_ns = None
@@ -41,6 +44,11 @@ class Chronicle(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[bytes] = []
+        self.batches: list[int] = []  # how many datagrams came at once from the group
+
+    def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> list[Recorded]:
+        self.batches.append(len(datagrams))
+        return super().on_datagrams(datagrams, now_ns)
 
     def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> list[Recorded]:
         self.events.append(data)
@@ -70,5 +78,5 @@ def subscriber(source_count: int = 0) -> Subscriber:
     return Subscriber(shard=SHARD, source_count=source_count, random=Random(1))
 
 
-def sequences(groups: list[Group]) -> list[int]:
+def sequences(groups: Sequence[Group]) -> list[int]:
     return [group.first_sequence for group in groups]

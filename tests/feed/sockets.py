@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
 from random import Random
@@ -51,7 +52,7 @@ class Inbox(Generic[Item]):
         self.batches: list[int] = []  # how many came at once
         self._arrived = asyncio.Event()
 
-    def __call__(self, items: list[Item]) -> None:
+    def __call__(self, items: Sequence[Item]) -> None:
         self.items += items
         self.batches.append(len(items))
         self._arrived.set()

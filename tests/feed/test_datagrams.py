@@ -25,7 +25,6 @@ from feed.datagrams import (
     encode_submission,
     is_repair,
     take_decisions,
-    take_submissions,
 )
 from feed.messages import HOLDER_NAME_BYTES, CancelOrder, SetTradingState, holder_field
 from feed.schema import (
@@ -39,6 +38,7 @@ from feed.schema import (
     RepairKind,
 )
 from tests.feed.wire import messages, numbers, reference_crc32c, words
+from tests.submissions import take_submissions
 
 shorts = st.integers(0, 2**16 - 1)
 submissions = st.builds(Submission, words, messages(SUBMISSION_TYPES))

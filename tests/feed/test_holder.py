@@ -2,11 +2,12 @@
 
 import pytest
 
-from feed.cache import FRAME_OVERHEAD_BYTES
+from feed.cache import MINIMUM_BYTES
 from feed.codec import HEARTBEAT, RETRANSMISSION, decode_frame, decode_packet
 from feed.datagrams import Repair, decode_repair, is_repair
 from feed.digest import ListDigest
 from feed.holder import FETCH_FRAMES, Holder
+from feed.run import run_of_frames
 from feed.schema import HolderKind, RepairKind
 from feed.vote import Vote
 from tests.feed.holding import (
@@ -27,10 +28,13 @@ from tests.feed.holding import (
 from tests.feed.lists import MILLISECOND_NS, SECOND_NS, SHARD, asked, missing, nak, packet
 from tools.simulation.growth import containers
 
+LONG = reign(1, "e1", 1, [1] * 5999)  # does not fit into the smallest cache
+STEP = 100
 
-def with_first_list(committed: int, **settings: int) -> Holder:
+
+def with_first_list(committed: int) -> Holder:
     """A holder of the whole first list, of which so much is committed."""
-    made = voter(**settings)
+    made = voter()
     assert take(made, new(FIRST, 1, 8, epoch=1, committed=committed)) == [list(range(1, 9))]
     return made
 
@@ -205,11 +209,15 @@ def test_a_fetch_is_answered_in_packets_that_fit_up_to_a_bound() -> None:
 
 
 def test_a_fetch_of_an_older_epoch_or_of_what_is_not_held_any_more_gets_no_answer() -> None:
-    made = with_first_list(committed=0, cache_bytes=400)
-    assert made.list.cache.first_sequence > 2
-    assert fetched(made, 1, epoch=1) == []
-    assert len(fetched(made, made.list.cache.first_sequence, epoch=1)) == 1
-    assert fetched(made, 9, epoch=1) == []
+    made = voter(cache_bytes=MINIMUM_BYTES)
+    for first in range(1, 6000, STEP):
+        take(made, new(LONG, first, first + STEP - 1, epoch=1))
+    first = made.list.cache.first_sequence
+    assert first > 2
+    assert fetched(made, 1, epoch=1) == fetched(made, first - 1, epoch=1) == []
+    assert decode_packet(fetched(made, first, epoch=1)[0]).header.first_sequence == first
+    assert len(fetched(made, 6000, epoch=1)) == 1
+    assert fetched(made, 6001, epoch=1) == []
     made.promise(3, 0)
     assert fetched(made, made.last_sequence, epoch=2) == []
 
@@ -223,17 +231,20 @@ def test_the_digest_and_the_last_time_are_those_of_the_frames_that_are_held() ->
 
 
 def test_the_digest_goes_on_when_committed_frames_are_evicted_and_ends_with_a_hole() -> None:
-    room = 3 * (max(map(len, FIRST)) + FRAME_OVERHEAD_BYTES)
-    made = voter(cache_bytes=room)
-    for sequence in range(1, 9):
-        take(made, new(FIRST, sequence, sequence, epoch=1, committed=sequence - 1))
-        assert made.list.digest(sequence) == ListDigest(FIRST[:sequence]).hex()
+    made = voter(cache_bytes=MINIMUM_BYTES)
+    for first in range(1, 6000, STEP):
+        last = first + STEP - 1
+        take(made, new(LONG, first, last, epoch=1, committed=first - 1))
+        assert made.list.digest(last) == ListDigest(LONG[:last]).hex()
     assert made.list.cache.first_sequence > 1
     assert made.list.digest(3) is None, "that would need the first frames again"
-    at_once = with_first_list(committed=8, cache_bytes=room)
-    assert at_once.list.digest(8) is None, "the first frames went before they were digested"
-    take(at_once, new(FIRST + reign(2, "e2", 9), 9, 9, epoch=2, committed=9))
-    assert at_once.list.digest(9) is None
+    late = voter(cache_bytes=MINIMUM_BYTES)
+    for first in range(1, 6000, STEP):
+        take(late, new(LONG, first, first + STEP - 1, epoch=1))
+    take(late, packet([], 6001, committed=6000, flags=HEARTBEAT))
+    assert late.list.digest(6000) is None, "the first frames went before they were digested"
+    take(late, new(LONG + reign(2, "e2", 6001), 6001, 6001, epoch=2, committed=6001))
+    assert late.list.digest(6001) is None
 
 
 # Leading.
@@ -245,8 +256,8 @@ def leader() -> Holder:
     take(made, new(FIRST, 1, 6, epoch=1, committed=3))
     made.promise(2, 0)
     made.adopted(6)
-    made.lead(2, "r1")
-    made.list.write(reign(2, "r1", 7, [1, 1]), 7)
+    made.lead(2)
+    made.list.store(run_of_frames(7, reign(2, "r1", 7, [1, 1])))
     made.check()
     return made
 
@@ -255,23 +266,22 @@ def test_what_came_early_is_not_kept_by_one_who_leads() -> None:
     made = voter()
     take(made, new(FIRST, 1, 2, epoch=1, committed=8), new(FIRST, 5, 8, epoch=1, committed=8))
     made.promise(2, 0)
-    for data in FIRST[2:8]:
-        made.list.store(decode_frame(data))  # as a takeover does with what it fetches
+    made.list.store(run_of_frames(3, FIRST[2:8]))  # as a takeover does with what it fetches
     made.adopted(8)
     early = [size for path, size in containers(made) if path.endswith("_held")]
-    assert early == [4]
-    made.lead(2, "r1")
+    assert early == [1]
+    made.lead(2)
     early = [size for path, size in containers(made) if path.endswith("_held")]
     assert early == [0]
-    made.list.write(reign(2, "r1", 9, [1]), 9)
+    made.list.store(run_of_frames(9, reign(2, "r1", 9, [1])))
     made.check()
 
 
 def test_whoever_is_to_lead_drops_what_differs_from_the_longest_list() -> None:
     made = with_first_list(committed=3)
     made.promise(3, 0)
-    for frame in SECOND[3:9]:
-        made.list.store(decode_frame(frame))
+    for first in (4, 6, 8):
+        made.list.store(run_of_frames(first, SECOND[first - 1 : first + 1]))
         made.check()
     assert (held(made), made.last_epoch, made.list.take_dropped()) == (SECOND[:9], 2, 7)
     made.adopted(2)

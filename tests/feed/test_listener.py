@@ -2,17 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from random import Random
 
 import pytest
 
-from feed.codec import Frame
 from feed.datagrams import Repair, decode_repair
 from feed.gap import GapFailure, Nak
 from feed.listener import TURNS_BEFORE_NAKS, Listener, ListenerCounters
 from feed.multicast import DATAGRAMS_PER_WAKE_UP, FeedSender, open_receiver, open_unicast
-from feed.receiver import Receiver
 from feed.schema import RepairKind
 from feed.settings import Address
 from feed.subscriber import Group
@@ -209,7 +207,7 @@ def test_a_flood_is_taken_in_bounded_turns_of_the_event_loop() -> None:
         listener = Listener(settings, Recorder(), [], inbox)
         with closing(listener), closing(FeedSender(settings)) as sender:
             listener.start()
-            sender.send(b"%d" % number for number in range(count))
+            sender.send([b"%d" % number for number in range(count)])
             arrived = await inbox.holds(count)
             assert [data for data, _ in arrived] == [b"%d" % number for number in range(count)]
             assert inbox.batches == [DATAGRAMS_PER_WAKE_UP] * 3 + [5]
@@ -309,11 +307,10 @@ def test_an_error_in_what_takes_the_deliveries_closes_the_listener_and_is_handed
     error = RuntimeError("the book is broken")
 
     async def scenario() -> None:
-        def deliver(_: list[Frame]) -> None:
+        def deliver(_: Sequence[Group]) -> None:
             raise error
 
-        receiver = Receiver(shard=SHARD, source_count=0, random=Random(1))
-        listener = Listener(settings, receiver, [], deliver)
+        listener = Listener(settings, subscriber(), [], deliver)
         with closing(listener), closing(FeedSender(settings)) as sender:
             listener.start()
             sender.send([packet(frames_up_to(1), 1)])

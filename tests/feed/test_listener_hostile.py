@@ -1,5 +1,6 @@
 """The listener among strangers, noise and faults: nothing moves, everything is counted."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from random import Random
@@ -8,7 +9,7 @@ from feed.faults import Faults, FaultShares
 from feed.listener import Listener
 from feed.multicast import FeedSender, open_unicast
 from feed.subscriber import Group
-from tests.feed.listening import Recorded, Recorder, run, sequences, subscriber
+from tests.feed.listening import Chronicle, Recorded, Recorder, run, sequences, subscriber
 from tests.feed.lists import answer, frames_up_to, missing, packet
 from tests.feed.sockets import (
     LOOPBACK,
@@ -136,6 +137,46 @@ def test_faults_befall_what_comes_in_and_answers_are_still_told_apart() -> None:
                 # All are held back, and come out behind later ones as if nobody had sent them.
                 assert (await inbox.holds(1))[0][1] is None
                 assert faults.counters.reordered == 4
+
+    assert run(scenario) == []
+
+
+def test_faults_befall_each_datagram_of_the_group_and_what_is_left_is_taken_together() -> None:
+    settings = multicast_settings()
+
+    async def scenario() -> None:
+        inbox = Inbox[Recorded]()
+        faults = FaultShares(duplicate=1.0).faults(Random(1))
+        listener = Listener(settings, Recorder(), [], inbox, faults=faults)
+        with closing(listener), closing(FeedSender(settings)) as sender:
+            listener.start()
+            sender.send([b"one", b"two"])
+            assert [data for data, _ in await inbox.holds(4)] == [b"one"] * 2 + [b"two"] * 2
+            assert (inbox.batches, listener.counters.packets) == ([4], 2)
+
+    assert run(scenario) == []
+
+
+def test_when_nothing_is_left_of_what_came_nobody_is_told() -> None:
+    settings = multicast_settings()
+
+    async def scenario() -> None:
+        chronicle = Chronicle()
+        turns: asyncio.Queue[int] = asyncio.Queue()
+        faults = FaultShares(drop=1.0).faults(Random(1))
+        listener = Listener(
+            settings,
+            chronicle,
+            [],
+            Inbox[Recorded](),
+            faults=faults,
+            after=lambda: turns.put_nowait(listener.counters.packets),
+        )
+        with closing(listener), closing(FeedSender(settings)) as sender:
+            listener.start()
+            sender.send([b"one", b"two"])
+            assert await turns.get() == 2
+            assert chronicle.batches == []
 
     assert run(scenario) == []
 

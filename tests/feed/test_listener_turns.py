@@ -8,7 +8,7 @@ import pytest
 
 from feed.listener import Listener
 from feed.multicast import FeedSender, open_unicast
-from tests.feed.listening import Recorded, Recorder, run
+from tests.feed.listening import Chronicle, Recorded, Recorder, run
 from tests.feed.sockets import LOOPBACK, Inbox, address_of, multicast_settings
 
 SOON_NS = 5_000_000
@@ -39,6 +39,28 @@ def test_each_turn_ends_with_the_same_call_whatever_it_brought() -> None:
                 listener.wake()
                 assert await ends.get() == (2, 1), "the time that was due"
                 assert ends.empty()
+
+    assert run(scenario) == []
+
+
+def test_a_receiver_that_keeps_all_for_itself_needs_nobody_to_deliver_to() -> None:
+    settings = multicast_settings()
+
+    async def scenario() -> None:
+        chronicle = Chronicle()
+        turns: asyncio.Queue[None] = asyncio.Queue()
+        with closing(open_unicast(LOOPBACK)) as retransmitter:
+            retransmitters = [address_of(retransmitter)]
+            listener = Listener(
+                settings, chronicle, retransmitters, after=lambda: turns.put_nowait(None)
+            )
+            with closing(listener), closing(FeedSender(settings)) as sender:
+                listener.start()
+                sender.send([b"from the group"])
+                await turns.get()
+                retransmitter.sendto(b"an answer", listener.address)
+                await turns.get()
+                assert chronicle.events == [b"from the group", b"an answer"]
 
     assert run(scenario) == []
 

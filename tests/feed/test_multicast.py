@@ -13,6 +13,7 @@ import pytest
 from feed.multicast import (
     DATAGRAMS_PER_WAKE_UP,
     FeedSender,
+    PacketReader,
     drain,
     open_receiver,
     open_unicast,
@@ -162,6 +163,31 @@ def test_draining_takes_a_bounded_number_of_datagrams_and_cuts_off_long_ones() -
         assert [data for data, _ in first + rest] == sent
         assert [len(first), len(rest), none] == [DATAGRAMS_PER_WAKE_UP, 6, []]
         assert {origin for _, origin in first} == {address_of(sender)}
+
+
+def test_a_packet_reader_takes_a_bounded_number_in_one_call_and_cuts_off_long_ones() -> None:
+    settings = multicast_settings()
+    with closing(open_receiver(settings)) as receiver, closing(FeedSender(settings)) as sender:
+        sent = [b"%d" % number for number in range(DATAGRAMS_PER_WAKE_UP + 6)]
+        sender.send([*sent[:-1], sent[-1] + b" and more"])
+        assert (sender.packets_sent, sender.send_errors) == (len(sent), 0)
+        reader = PacketReader(receiver, 2)
+        first, rest, none = (reader.read() for _ in range(3))
+        assert first + rest == sent
+        assert [len(first), len(rest), none] == [DATAGRAMS_PER_WAKE_UP, 6, []]
+
+
+def test_packets_lost_on_the_way_to_one_of_the_receivers_are_counted_by_destination() -> None:
+    settings = unicast_settings(2)
+    with (
+        closing(open_receiver(settings, settings.receivers[0])) as first,
+        closing(open_receiver(settings, settings.receivers[1])) as second,
+        closing(FeedSender(settings)) as sender,
+    ):
+        sender.send([b"one", bytes(70_000), b"two"])
+        for receiver in (first, second):
+            assert PacketReader(receiver, 100).read() == [b"one", b"two"]
+        assert (sender.packets_sent, sender.bytes_sent, sender.send_errors) == (4, 12, 2)
 
 
 @pytest.mark.parametrize("transport", ["multicast", "unicast"])

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.codec import HEARTBEAT, PACKET_HEADER_BYTES, PacketHeader, decode_packet
+from feed.codec import COMMIT, HEARTBEAT, PACKET_HEADER_BYTES, PacketHeader, decode_packet
 from feed.publisher import PAYLOAD_MINIMUM_BYTES, HeartbeatPolicy, Publisher, chunks
 from feed.receiver import Receiver
+from feed.run import Run, empty_run, run_of_frames
 from tests.feed.lists import MILLISECOND_NS, SHARD, frames_up_to, list_of
 
 FRAMES = frames_up_to(50)
@@ -23,6 +24,11 @@ def publisher(*, next_sequence: int = 1, payload_limit_bytes: int = 1400) -> Pub
     )
 
 
+def part(first: int, last: int) -> Run:
+    """The frames `first` to `last`."""
+    return run_of_frames(first, FRAMES[first - 1 : last])
+
+
 def headers(packets: list[bytes]) -> list[PacketHeader]:
     return [decode_packet(data).header for data in packets]
 
@@ -35,7 +41,8 @@ def test_packets_hold_the_frames_in_order_and_as_many_as_fit(
     sizes: list[int], payload_limit_bytes: int
 ) -> None:
     frames = [frame for group in list_of(sizes) for frame in group]
-    packets = publisher(payload_limit_bytes=payload_limit_bytes).publish(frames, 7, 0)
+    to = publisher(payload_limit_bytes=payload_limit_bytes)
+    packets = to.publish(run_of_frames(1, frames), 7, 0)
     decoded = [decode_packet(data) for data in packets]
     assert [frame.data for packet in decoded for frame in packet.frames] == frames
     assert [p.header for p in decoded] == [
@@ -48,7 +55,7 @@ def test_packets_hold_the_frames_in_order_and_as_many_as_fit(
 
 
 def test_packets_of_one_batch_show_no_gap_to_who_takes_them_one_by_one() -> None:
-    packets = publisher().publish(FRAMES, len(FRAMES), 0)
+    packets = publisher().publish(part(1, 50), 50, 0)
     receiver = Receiver(shard=SHARD, source_count=1, random=Random(1), committed_only=True)
     arrived = [[frame.data for frame in receiver.on_datagram(data, 0)] for data in packets]
     assert [len(frames) for frames in arrived] == [17, 17, 16]
@@ -58,22 +65,22 @@ def test_packets_of_one_batch_show_no_gap_to_who_takes_them_one_by_one() -> None
 
 def test_frames_continue_the_list_from_one_call_to_the_next() -> None:
     to = publisher(next_sequence=11)
-    assert [h.first_sequence for h in headers(to.publish(FRAMES[10:40], 0, 0))] == [11, 28]
-    assert [h.first_sequence for h in headers(to.publish(FRAMES[40:], 0, 0))] == [41]
+    assert [h.first_sequence for h in headers(to.publish(part(11, 40), 0, 0))] == [11, 28]
+    assert [h.first_sequence for h in headers(to.publish(part(41, 50), 0, 0))] == [41]
     assert to.next_sequence == 51
 
 
-@pytest.mark.parametrize("frames", [FRAMES[1:3], [FRAMES[0], FRAMES[2]], [FRAMES[0][:-1]], [b""]])
-def test_frames_that_do_not_continue_the_list_are_refused(frames: list[bytes]) -> None:
-    to = publisher()
-    with pytest.raises(ValueError, match=r"continue|frame"):
-        to.publish(frames, 0, 0)
-    assert headers(to.publish(FRAMES[:1], 1, 0)) == [PacketHeader(0, SHARD, 3, 1, 1)]
+@pytest.mark.parametrize("first", [1, 9, 11])
+def test_frames_that_do_not_continue_the_list_are_refused(first: int) -> None:
+    to = publisher(next_sequence=10)
+    with pytest.raises(ValueError, match="continue the list at 10"):
+        to.publish(part(first, 12), 0, 0)
+    assert headers(to.publish(part(10, 10), 1, 0)) == [PacketHeader(0, SHARD, 3, 10, 1)]
 
 
 def test_nothing_to_publish_is_no_packet() -> None:
     to = publisher()
-    assert to.publish([], 0, 5) == []
+    assert to.publish(empty_run(1), 0, 5) == []
     assert to.deadline_ns == 0
 
 
@@ -88,7 +95,7 @@ def test_frame_longer_than_a_packet_goes_alone_rather_than_never() -> None:
 
 def test_heartbeats_come_close_after_data_and_then_wider() -> None:
     to = publisher()
-    to.publish(FRAMES[:3], 3, 0)
+    to.publish(part(1, 3), 3, 0)
     times_ms: list[int] = []
     beats: list[PacketHeader] = []
     while len(beats) < 11:
@@ -103,18 +110,18 @@ def test_heartbeats_come_close_after_data_and_then_wider() -> None:
 
 def test_data_make_heartbeats_close_again() -> None:
     to = publisher()
-    to.publish(FRAMES[:1], 1, 0)
+    to.publish(part(1, 1), 1, 0)
     for _ in range(5):
         to.on_time(1, to.deadline_ns)
     now_ns = to.deadline_ns - 1
-    to.publish(FRAMES[1:2], 2, now_ns)
+    to.publish(part(2, 2), 2, now_ns)
     assert to.deadline_ns == now_ns + 2 * MILLISECOND_NS
 
 
 def test_commit_that_has_moved_is_told_at_once_and_again_soon() -> None:
     to = publisher()
-    to.publish(FRAMES[:3], 0, 0)
-    assert headers(to.on_time(3, 1000)) == [PacketHeader(HEARTBEAT, SHARD, 3, 4, 3)]
+    to.publish(part(1, 3), 0, 0)
+    assert headers(to.on_time(3, 1000)) == [PacketHeader(HEARTBEAT | COMMIT, SHARD, 3, 4, 3)]
     assert to.on_time(3, 1001) == []
     assert to.deadline_ns == 1000 + 2 * MILLISECOND_NS
 

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from feed.cache import FRAME_OVERHEAD_BYTES, FrameCache
+from feed.cache import FrameCache
 from feed.codec import RETRANSMISSION, PacketHeader, decode_packet
 from feed.datagrams import Repair, decode_repair, is_repair
 from feed.repair import RepairLimits, RepairResponder
+from feed.run import run_of_frames
 from feed.schema import RepairKind
 from tests.feed.lists import (
     MILLISECOND_NS,
@@ -31,9 +32,9 @@ def responder(
     limits: RepairLimits = NO_LIMITS, *, first: int = 1, last: int = 3000, payload: int = 1400
 ) -> RepairResponder:
     """One that holds the frames `first` to `last`."""
-    cache = FrameCache(len(FRAMES) * (FRAME_BYTES + FRAME_OVERHEAD_BYTES))
-    for sequence in range(first, last + 1):
-        cache.append(FRAMES[sequence - 1], sequence)
+    cache = FrameCache(1 << 20)
+    for start in range(first, last + 1, 17):  # as they come in full packets
+        cache.append(run_of_frames(start, FRAMES[start - 1 : min(start + 16, last)]))
     return RepairResponder(shard=SHARD, cache=cache, limits=limits, payload_limit_bytes=payload)
 
 

@@ -173,18 +173,25 @@ def test_list_whose_groups_are_broken_stops_delivery() -> None:
     for frames, at in ((in_the_middle, 3), (without_a_command, 2)):
         to = subscriber()
         assert take(to, [packet(frames, 1)]) == [[GROUPS[0]]]
+        together = subscriber()
+        packets = [packet(frames[:1], 1), packet(frames[1:2], 2), packet(frames[2:], 3)]
+        assert delivered(together.on_datagrams(packets[: len(frames)], 0)) == [GROUPS[0]]
+        assert together.failure == to.failure
+        assert together.next_sequence == to.next_sequence == 2, "the broken group"
         assert to.failure == GapFailure(
             at, at, "the list is broken: a group begins or ends in the wrong place"
         )
-        assert to.on_datagram(data(4, 11), 0) == []
+        assert not to.on_datagram(data(4, 11), 0)
         assert to.deadline_ns is None
 
 
 def test_group_without_an_end_does_not_fill_the_memory() -> None:
     to = subscriber(policy=RepairPolicy(group_limit_frames=10))
     [endless] = list_of([60])
-    assert take(to, [packet(endless[:12], 1)]) == [[]]
-    assert to.failure == GapFailure(10, 10, "a group is longer than 10 frames")
+    assert take(to, [packet(endless[:7], 1)]) == [[]]
+    assert to.failure is None
+    assert take(to, [packet(endless[7:12], 8), packet(endless[12:], 13)]) == [[], []]
+    assert to.failure == GapFailure(12, 12, "a group is longer than 10 frames")
 
 
 @given(
@@ -220,7 +227,7 @@ def test_long_list_is_recovered_by_who_joins_late() -> None:
     count = 20_000
     frames = frames_up_to(count)
     to = subscriber()
-    assert to.on_datagram(heartbeat(count + 1, committed=count), 0) == []
+    assert not to.on_datagram(heartbeat(count + 1, committed=count), 0)
     now_ns, naks, out = 0, 0, 0
     while to.deadline_ns is not None:
         now_ns = max(now_ns, to.deadline_ns)

@@ -5,7 +5,7 @@ from random import Random
 
 from engine.market import Market
 from feed.codec import WireError
-from feed.datagrams import encode_decision, take_submissions
+from feed.datagrams import encode_decision
 from feed.digest import ListDigest
 from feed.messages import DefineInstrument, SelfTradePrevention, ShortSale
 from feed.subscriber import Subscriber
@@ -26,6 +26,7 @@ from gateway.soup import (
 )
 from tests.gateway.groups import ALICE, BOB, SYMBOL
 from tests.gateway.reigns import Reign
+from tests.submissions import take_submissions
 
 SHARD = 1
 WALL_CLOCK_NS = 1_700_000_000_000_000_000
@@ -167,14 +168,12 @@ class GatewayNode:
         packets = self._exchange.packets
         if not self.reads_feed or self.packets_read == len(packets):
             return False
-        groups = []
-        for packet in packets[self.packets_read :]:
-            groups += self.subscriber.on_datagram(packet, self._exchange.now_ns)
-        for group in groups:
-            self.digest.update(b"".join(frame.data for frame in group.frames))
+        unread = packets[self.packets_read :]
+        run = self.subscriber.on_datagrams(unread, self._exchange.now_ns).run
+        self.digest.update(run.data)
         self.packets_read = len(packets)
         self.gateway.on_feed(
-            groups,
+            run,
             self.subscriber.epoch,
             self.subscriber.committed_sequence,
             self._exchange.now_ns,

@@ -1,5 +1,6 @@
 """Committed groups as a feed would deliver them, made from commands and their events."""
 
+from array import array
 from collections.abc import Sequence
 
 from feed.codec import decode_frame, encode_group
@@ -16,6 +17,8 @@ from feed.messages import (
     Trade,
 )
 from feed.subscriber import Group
+from gateway.soup import SequencedData
+from gateway.streams import Stream
 
 ALICE, BOB = 1, 2
 SYMBOL = b"AAPL    "
@@ -25,6 +28,17 @@ def group(messages: Sequence[Message], first_sequence: int, time_ns: int = 1) ->
     """The group of a command and its events."""
     frames = encode_group(messages, first_sequence, time_ns)
     return Group(tuple(decode_frame(frame) for frame in frames))
+
+
+def frames_of(group: Group) -> bytes:
+    """The frames of a group, back to back."""
+    return b"".join(frame.data for frame in group.frames)
+
+
+def add(stream: Stream, payload: bytes) -> None:
+    """The message with the next number comes into a client's stream."""
+    packet = SequencedData(payload).encode()
+    stream.extend(packet, array("I", [len(packet)]))
 
 
 def order(client: int, user_ref_num: int, side: Side = Side.BUY, quantity: int = 100) -> EnterOrder:

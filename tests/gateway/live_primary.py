@@ -6,14 +6,16 @@ from collections.abc import Iterable
 
 from engine.market import Market
 from feed.cache import FrameCache
-from feed.datagrams import encode_decision, take_submissions
+from feed.datagrams import encode_decision
 from feed.messages import Command
 from feed.multicast import FeedSender
 from feed.repair import RepairResponder
 from feed.repair_port import RepairPort
+from feed.run import run_of_frames
 from feed.settings import Address, FeedSettings
 from tests.feed.sockets import LOOPBACK
 from tests.gateway.reigns import Reign
+from tests.submissions import take_submissions
 from zk.election import PrimaryRecord
 
 HEARTBEAT_SECONDS = 0.02
@@ -83,8 +85,7 @@ class LivePrimary:
 
     def _on_nak(self, data: bytes, sender: Address, now_ns: int) -> list[bytes]:
         held = self._cache.next_sequence
-        for sequence, frame in enumerate(self.reign.frames[held - 1 :], held):
-            self._cache.append(frame, sequence)
+        self._cache.append(run_of_frames(held, self.reign.frames[held - 1 :]))
         epoch, committed = self.reign.epoch, self.reign.committed_sequence
         return self._responder.on_nak(data, sender, now_ns, epoch, committed)
 

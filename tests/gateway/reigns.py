@@ -19,6 +19,7 @@ from feed.codec import (
 from feed.datagrams import Decision, Submission
 from feed.messages import Command, Epoch, holder_field
 from feed.publisher import Publisher, chunks
+from feed.run import run_of_frames
 from zk.election import PrimaryRecord
 
 PAYLOAD_LIMIT_BYTES = 1400
@@ -92,7 +93,8 @@ class Reign:
         if self.commits and self._unsent:
             self.committed_sequence = self.last_sequence
         unsent, self._unsent = self._unsent, []
-        return packets + self._publisher.publish(unsent, self.committed_sequence, now_ns)
+        run = run_of_frames(self._publisher.next_sequence, unsent)
+        return packets + self._publisher.publish(run, self.committed_sequence, now_ns)
 
     def commit(self) -> list[bytes]:
         """Everything is committed; the packets that say so."""

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from feed.messages import SelfTradePrevention
 from gateway import clients
 from gateway.clients import (
+    QUICK_HASHER,
     ClientsError,
     ClientSettings,
     add_client,
@@ -18,6 +19,7 @@ from gateway.clients import (
     new_secret,
     read_clients,
 )
+from gateway.verifier import Verifier
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 HASH = HASHER.hash("alice-pass")
@@ -193,3 +195,25 @@ def test_new_secrets_are_fit_and_differ(path: Path) -> None:
     assert len(secrets) == 20
     client = add_client(path, "ALICE", secrets.pop(), hasher=HASHER)
     assert isinstance(client, ClientSettings)
+
+
+def test_many_clients_are_written_at_once_and_can_log_in(path: Path) -> None:
+    secrets = {f"c{number}": f"secret{number}" for number in range(1, 1001)}
+    clients.write_clients(path, secrets, QUICK_HASHER)
+    written = read_clients(path)
+    assert [*written] == [name.upper() for name in secrets]
+    assert [client.number for client in written.values()] == [*range(1, 1001)]
+    verifier = Verifier(path)  # which would hash at another cost itself
+    found = verifier.verify("C1000", "secret1000")
+    assert found == written["C1000"]
+    assert verifier.verify("C1000", "secret1") is None
+    assert add_client(path, "ALICE", "alice-pass", hasher=HASHER).number == 1001
+    with pytest.raises(ClientsError, match="there is a clients file"):
+        clients.write_clients(path, secrets, QUICK_HASHER)
+
+
+@pytest.mark.parametrize(("name", "secret"), [("TOOLONG", "secret-1"), ("C1", "short")])
+def test_clients_that_are_not_fit_are_not_written(path: Path, name: str, secret: str) -> None:
+    with pytest.raises(ClientsError):
+        clients.write_clients(path, {name: secret}, QUICK_HASHER)
+    assert not path.exists()

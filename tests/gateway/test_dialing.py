@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from feed.datagrams import Decision, encode_decision
 from feed.messages import ALL_SYMBOLS, CancelReason, MassCancel
+from feed.run import empty_run
 from gateway.dialing import Action, Dial, Dialer, HangUp
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings
@@ -206,7 +207,7 @@ def test_a_primary_at_another_address_is_another_one() -> None:
 def test_a_primary_with_a_successor_on_the_feed_is_hung_up_and_called_again() -> None:
     caller = Caller()
     caller.connect()
-    caller.gateway.on_feed([], 2, 0, 0)
+    caller.gateway.on_feed(empty_run(1), 2, 0, 0)
     with capture_logs() as logs:
         assert caller.act() == HangUp()
         caller.submit()

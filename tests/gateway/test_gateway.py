@@ -2,6 +2,7 @@
 
 import pytest
 
+from feed.datagrams import encode_decision
 from feed.messages import CancelReason
 from gateway import ouch
 from gateway.closing import ClosingReason
@@ -25,6 +26,9 @@ from tests.gateway.exchange import (
 )
 from tests.gateway.groups import ALICE, SYMBOL
 from tests.gateway.situations import cancels_on_disconnect, limited, live_orders
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 
 def test_an_order_is_answered_by_what_the_feed_committed() -> None:
@@ -275,3 +279,19 @@ def test_the_summary_counts_what_happened() -> None:
 
 def test_the_world_of_these_tests_has_alice_as_client_one() -> None:
     assert CLIENTS["ALICE"].number == ALICE
+
+
+def test_the_shell_hears_of_it_when_a_client_is_to_be_read_no_more_and_when_again() -> None:
+    exchange = Exchange(settings=limited(uplink={"pending_per_client": 2}))
+    gateway, primary = exchange.gateway, exchange.primary
+    alice = exchange.open()
+    exchange.decides = False
+    gateway.on_data(alice.session, enter(1) + enter(2) + enter(3), exchange.now_ns)
+    assert gateway.take_changed() == [alice.session]
+    assert not alice.session.is_reading
+    exchange.settle()
+    assert (letters(alice.news), alice.session.is_reading) == ("AA", False)
+    decision = encode_decision(primary.decision(3))  # a log-in and two orders
+    gateway.on_uplink_data(decision, exchange.now_ns)
+    assert gateway.take_changed() == [alice.session]
+    assert alice.session.is_reading

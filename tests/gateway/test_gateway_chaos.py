@@ -16,6 +16,9 @@ from tests.gateway.exchange import (
     messages,
 )
 from tests.gateway.situations import cancels_on_disconnect, limited
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 ACTS = st.lists(
     st.tuples(

@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from feed.run import empty_run
 from gateway import ouch
 from gateway.closing import ClosingReason
 from gateway.gateway import Gateway
@@ -23,6 +24,9 @@ from tests.gateway.exchange import (
     messages,
 )
 from tests.gateway.situations import cancels_on_disconnect, limited, live_orders, refused
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 NOT_AUTHORISED, NO_SESSION = LoginRejectReason
 
@@ -187,10 +191,10 @@ def limited_stream() -> GatewaySettings:
 def test_a_gateway_that_is_still_catching_up_lets_nobody_in() -> None:
     exchange = Exchange()
     committed = exchange.gateway.delivered_sequence + 10_001
-    exchange.gateway.on_feed([], 1, committed, 0)
+    exchange.gateway.on_feed(empty_run(1), 1, committed, 0)
     line = exchange.open()
     assert line.news == refused(ClosingReason.CATCHING_UP)
-    exchange.gateway.on_feed([], 1, committed - 1, 0)
+    exchange.gateway.on_feed(empty_run(1), 1, committed - 1, 0)
     assert exchange.open().news == [LoginAccepted("DEMO", 1)]
 
 

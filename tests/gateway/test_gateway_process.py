@@ -15,8 +15,11 @@ from feed.messages import Side
 from feed.multicast import open_unicast
 from gateway import process
 from gateway.client import Client
+from gateway.clients import QUICK_HASHER, write_clients
 from gateway.closing import ClosingReason
 from gateway.events import Accepted, Executed
+from gateway.process import GatewayProcess
+from gateway.settings import GatewaySettings
 from gateway.soup import (
     Debug,
     EndOfSession,
@@ -32,6 +35,7 @@ from tests.feed.sockets import (
     PATIENCE_SECONDS,
     address_of,
     arriving,
+    multicast_settings,
 )
 from tests.gateway.exchange import SECRETS, enter, letters
 from tests.gateway.processes import Shard, Wire, run, shard
@@ -281,5 +285,36 @@ def test_a_gateway_that_lags_behind_the_feed_lets_nobody_in(tmp_path: Path) -> N
                         LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
                     ]
             await made.stop()
+
+    run(scenario)
+
+
+class NoZooKeeper:
+    """Knows of no primary."""
+
+    primary = None
+    connected = False
+
+
+def test_all_that_happens_in_one_turn_is_sent_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = tmp_path / "clients.toml"
+    write_clients(clients, SECRETS, QUICK_HASHER)
+    settings = GatewaySettings.model_validate({"listen": str(LOOPBACK), "clients": clients})
+    gateway = GatewayProcess("DEMO", multicast_settings(), settings, NoZooKeeper(), [])
+    flushes: list[int] = []
+    monkeypatch.setattr(gateway.connections, "flush", flushes.append)
+
+    async def scenario() -> None:
+        gateway.flush_soon()
+        gateway.flush_soon()
+        assert len(flushes) == 0
+        await asyncio.sleep(0)
+        assert len(flushes) == 1
+        gateway.flush_soon()
+        gateway.flush()
+        await asyncio.sleep(0)
+        assert len(flushes) == 2
 
     run(scenario)

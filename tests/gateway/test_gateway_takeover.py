@@ -8,6 +8,9 @@ from gateway.closing import ClosingReason
 from gateway.soup import Debug, LoginAccepted
 from tests.gateway.exchange import Exchange, enter, letters, messages
 from tests.gateway.situations import cancels_on_disconnect, live_orders, refused
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 
 def log_ins(exchange: Exchange) -> list[int]:

@@ -1,9 +1,11 @@
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feed.datagrams import decode_submissions
 from feed.messages import CancelOrder, EnterOrder
 from gateway import ouch
 from gateway.closing import ClosingReason
@@ -29,7 +31,10 @@ from gateway.soup import (
 )
 from gateway.streams import SEGMENT_BYTES, Stream
 from gateway.translate import ClientCommand
-from tests.gateway.groups import ALICE, SYMBOL
+from tests.gateway.groups import ALICE, SYMBOL, add
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 LIMITS = SessionLimits(output_bytes=4096, behind_bytes=8192, orders_per_second=10, orders_burst=5)
 WALL_CLOCK_NS = 1_700_000_000_000_000_000
@@ -51,7 +56,15 @@ class Line:
 
     def send(self, *packets: bytes, room: int = ROOM, now_ns: int = 0) -> list[ClientCommand]:
         self.session.receive(b"".join(packets), now_ns)
-        return self.session.take_commands(room, now_ns)
+        return self.commands(room, now_ns)
+
+    def commands(self, room: int, now_ns: int) -> list[ClientCommand]:
+        """What there is to be submitted."""
+        data, count = self.session.take_submissions(room, now_ns)
+        submissions = decode_submissions(data)
+        assert len(submissions) == count <= max(room, 0)
+        assert all(login == self.session.login for login, _ in submissions)
+        return [cast(ClientCommand, command) for _, command in submissions]
 
     def open(self, sequence: int = 1, now_ns: int = 0) -> list[ServerPacket]:
         self.send(LoginRequest("ALICE", "alice-pass", "DEMO", sequence).encode(), now_ns=now_ns)
@@ -106,26 +119,26 @@ def test_a_log_in_request_is_handed_out_once_and_the_session_keeps_no_secret() -
 def test_an_accepted_log_in_is_answered_with_the_number_that_comes_next() -> None:
     line = Line()
     for payload in (b"one", b"two", b"three"):
-        line.stream.append(payload)
+        add(line.stream, payload)
     assert line.open(sequence=2) == [
         LoginAccepted("DEMO", 2),
         SequencedData(b"two"),
         SequencedData(b"three"),
     ]
-    line.stream.append(b"four")
+    add(line.stream, b"four")
     assert line.received() == [SequencedData(b"four")]
     assert line.session.next_sequence == 5
 
 
 def test_number_0_asks_for_what_comes_next() -> None:
     line = Line()
-    line.stream.append(b"one")
+    add(line.stream, b"one")
     assert line.open(sequence=0) == [LoginAccepted("DEMO", 2)]
 
 
 def test_a_number_beyond_the_next_is_refused_with_the_reason() -> None:
     line = Line()
-    line.stream.append(b"one")
+    add(line.stream, b"one")
     assert line.open(sequence=3) == [
         Debug(ClosingReason.SEQUENCE_TOO_HIGH.text),
         LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
@@ -137,7 +150,7 @@ def test_a_number_that_is_no_longer_kept_is_refused_with_the_reason() -> None:
     line = Line()
     line.stream = Stream(SEGMENT_BYTES)
     for number in range(3000):
-        line.stream.append(b"%060d" % number)
+        add(line.stream, b"%060d" % number)
     assert line.open(sequence=1) == [
         Debug(ClosingReason.SEQUENCE_DROPPED.text),
         LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
@@ -174,14 +187,14 @@ def test_what_is_sent_behind_the_log_in_waits_until_that_is_answered() -> None:
     assert line.send(REQUEST.encode(), enter(1), enter(2)[:20]) == []
     assert line.send(enter(2)[20:], enter(3)) == []
     line.session.accept(ALICE, line.stream, line.rate, 0)
-    assert numbers(line.session.take_commands(ROOM, 0)) == [1, 2, 3]
+    assert numbers(line.commands(ROOM, 0)) == [1, 2, 3]
 
 
 def test_what_is_sent_behind_a_refused_log_in_is_never_looked_at() -> None:
     line = Line()
     line.send(REQUEST.encode(), enter(1))
     line.session.close(ClosingReason.NOT_AUTHORISED, 0)
-    assert line.session.take_commands(ROOM, 0) == []
+    assert line.commands(ROOM, 0) == []
     assert line.received() == [
         Debug(ClosingReason.NOT_AUTHORISED.text),
         LoginRejected(LoginRejectReason.NOT_AUTHORISED),
@@ -202,10 +215,21 @@ def test_without_room_a_session_is_held_and_goes_on_where_it_was() -> None:
     line.open()
     assert numbers(line.send(enter(1), enter(2), enter(3), room=2)) == [1, 2]
     assert (line.session.is_held, line.session.is_reading) == (True, False)
-    assert line.session.take_commands(0, 0) == []
+    assert line.commands(0, 0) == []
     assert numbers(line.send(enter(4), room=0)) == []
-    assert numbers(line.session.take_commands(ROOM, 0)) == [3, 4]
+    assert numbers(line.commands(ROOM, 0)) == [3, 4]
     assert (line.session.is_held, line.session.is_reading) == (False, True)
+
+
+def test_what_stands_between_orders_makes_no_more_room_for_them() -> None:
+    line = Line()
+    line.open()
+    heartbeat, unreadable = ClientHeartbeat().encode(), UnsequencedData(b"?").encode()
+    packets = (enter(1), heartbeat, enter(2), unreadable, enter(3), enter(4))
+    assert numbers(line.send(*packets, room=3)) == [1, 2, 3]
+    assert line.session.is_held
+    assert numbers(line.commands(ROOM, 0)) == [4]
+    assert line.counters.packets == 1 + len(packets)
 
 
 def test_a_session_that_is_held_is_not_taken_for_dead() -> None:
@@ -214,7 +238,7 @@ def test_a_session_that_is_held_is_not_taken_for_dead() -> None:
     line.send(enter(1), room=1)
     line.session.on_time(1000 * SECOND_NS)
     assert line.session.closing is None
-    line.session.take_commands(ROOM, 1000 * SECOND_NS)
+    line.commands(ROOM, 1000 * SECOND_NS)
     line.session.on_time(1000 * SECOND_NS + LIMITS.dead_link_ns - 1)
     assert line.session.closing is None
     line.session.on_time(1000 * SECOND_NS + LIMITS.dead_link_ns)
@@ -315,7 +339,7 @@ def test_a_heartbeat_goes_out_after_each_second_of_silence() -> None:
         now_ns = tenth * SECOND_NS // 10
         line.session.receive(b"", now_ns)
         if tenth == 5:
-            line.stream.append(b"news")
+            add(line.stream, b"news")
         line.session.on_time(now_ns)
         beats += [(tenth, packet) for packet in line.received(now_ns)]
     assert beats == [
@@ -370,7 +394,7 @@ def test_a_client_gets_no_more_than_it_takes_and_the_rest_when_it_does() -> None
     line.open()
     line.takes = False
     for number in range(100):
-        line.stream.append(b"%060d" % number)
+        add(line.stream, b"%060d" % number)
     first = sequenced(line.received())
     assert 4096 <= len(first) * 63 < 4096 + 63
     assert sequenced(line.received()) == []
@@ -389,7 +413,7 @@ def test_a_client_that_falls_too_far_behind_is_disconnected_with_the_reason_and_
     got: list[ServerPacket] = []
     number = 0
     while line.session.closing is None:
-        line.stream.append(b"%060d" % number)
+        add(line.stream, b"%060d" % number)
         number += 1
         got += line.received()
     assert line.session.closing is ClosingReason.SLOW_CLIENT
@@ -404,7 +428,7 @@ def test_a_client_that_falls_too_far_behind_is_disconnected_with_the_reason_and_
 def test_a_client_that_resumes_from_far_behind_is_not_slow_while_it_takes_what_it_gets() -> None:
     line = Line()
     for number in range(5000):
-        line.stream.append(b"%060d" % number)
+        add(line.stream, b"%060d" % number)
     got = sequenced(line.open())
     while len(got) < 5000:
         line.session.on_time(0)
@@ -415,7 +439,7 @@ def test_a_client_that_resumes_from_far_behind_is_not_slow_while_it_takes_what_i
 
 def test_a_client_that_takes_nothing_at_all_is_disconnected() -> None:
     line = Line()
-    line.stream.append(b"news")
+    add(line.stream, b"news")
     line.takes = False
     line.open()
     line.send(ClientHeartbeat().encode(), now_ns=LIMITS.stalled_ns - 1)
@@ -429,7 +453,7 @@ def test_a_client_that_takes_nothing_at_all_is_disconnected() -> None:
 def test_a_client_that_takes_a_little_now_and_then_is_not_stalled() -> None:
     line = Line()
     line.takes = False
-    line.stream.append(b"news" * 100)
+    add(line.stream, b"news" * 100)
     line.open()
     for second in range(1, 60):
         now_ns = second * SECOND_NS
@@ -454,12 +478,12 @@ def test_answers_that_a_client_does_not_take_are_bounded_too() -> None:
 def test_a_client_whose_next_message_is_not_kept_any_more_is_told_so() -> None:
     line = Line()
     line.stream = Stream(SEGMENT_BYTES)
-    line.stream.append(b"first")
+    add(line.stream, b"first")
     line.takes = False
     line.buffered_bytes = LIMITS.output_bytes
     line.open()
     for number in range(3000):
-        line.stream.append(b"%060d" % number)
+        add(line.stream, b"%060d" % number)
     line.buffered_bytes = 0
     (last,) = line.received()
     assert isinstance(last, Debug)
@@ -512,7 +536,7 @@ def test_hostile_bytes_raise_nothing_and_make_the_same_commands_however_they_are
         size = cuts[turn % len(cuts)]
         commands += cut.send(data[:size], room=room)
         while cut.session.is_held:
-            commands += cut.session.take_commands(room, 0)
+            commands += cut.commands(room, 0)
         data = data[size:]
         turn += 1
     assert commands == expected

@@ -1,4 +1,6 @@
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -20,7 +22,10 @@ from feed.subscriber import Group
 from gateway.ouch import OutboundType
 from gateway.soup import SequencedData, server_packets
 from gateway.streams import SEGMENT_BYTES, Stream, Streams
-from tests.gateway.groups import ALICE, BOB, group, log_in, order, trade
+from tests.gateway.groups import ALICE, BOB, add, frames_of, group, log_in, order, trade
+from tests.gateway.twins import EVERY_KERNEL
+
+pytestmark = EVERY_KERNEL
 
 HIGH = 1 << 30
 
@@ -66,7 +71,7 @@ def day() -> list[Group]:
 
 def test_every_client_gets_its_own_events_in_the_order_of_the_list() -> None:
     streams = Streams(HIGH)
-    touched = [streams.apply(group.frames) for group in day()]
+    touched = [streams.apply(frames_of(group)) for group in day()]
     A, B = ALICE, BOB
     assert touched == [[], [], [A], [B, A], [B], [A], [A], [A], [A], [A], [A]]
     assert letters(streams, ALICE) == "AEACAXCAC"
@@ -79,9 +84,9 @@ def test_every_client_gets_its_own_events_in_the_order_of_the_list() -> None:
 def test_two_gateways_have_the_same_streams_byte_for_byte() -> None:
     one, other = Streams(HIGH), Streams(HIGH)
     for part in day():
-        one.apply(part.frames)
+        one.apply(frames_of(part))
     for part in day():
-        other.apply(part.frames)
+        other.apply(frames_of(part))
     for client in (ALICE, BOB):
         assert one.of(client).read(1, HIGH) == other.of(client).read(1, HIGH)
 
@@ -91,7 +96,7 @@ def test_the_last_user_ref_num_counts_what_was_rejected_and_what_the_gateway_ask
 ):
     streams = Streams(HIGH)
     for part in day():
-        streams.apply(part.frames)
+        streams.apply(frames_of(part))
     assert (streams.of(ALICE).last_user_ref_num, streams.of(BOB).last_user_ref_num) == (5, 2)
 
 
@@ -104,7 +109,7 @@ def test_a_client_that_nothing_happened_to_has_an_empty_stream() -> None:
 def test_the_oldest_messages_go_when_a_stream_outgrows_its_limit() -> None:
     stream = Stream(2 * SEGMENT_BYTES)
     for number in range(1, 10_001):
-        stream.append(b"%060d" % number)
+        add(stream, b"%060d" % number)
         stream.check()
     assert 1 < stream.first_sequence < stream.next_sequence == 10_001
     first = payloads(stream.read(stream.first_sequence, HIGH).data)[0]
@@ -126,7 +131,7 @@ def test_read_in_any_portions_the_messages_are_the_same(
     messages = [bytes([OutboundType.EXECUTED, i % 251]).ljust(size) for i, size in enumerate(sizes)]
     stream = Stream(HIGH)
     for message in messages:
-        stream.append(message)
+        add(stream, message)
     stream.check()
     sequence = min(start, len(messages)) + 1
     position = stream.position(sequence)
@@ -146,3 +151,28 @@ def test_read_in_any_portions_the_messages_are_the_same(
         sequence, turn = after, turn + 1
     assert read == messages[min(start, len(messages)) :]
     assert (sequence, position) == (stream.next_sequence, stream.end_position)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 1000), max_size=400),
+    cuts=st.lists(st.integers(1, 150), min_size=1, max_size=10),
+    limit=st.sampled_from([1, SEGMENT_BYTES, 3 * SEGMENT_BYTES, HIGH]),
+)
+def test_messages_that_come_at_once_are_kept_as_those_that_come_one_by_one(
+    sizes: list[int], cuts: list[int], limit: int
+) -> None:
+    packets = [SequencedData(bytes([i % 251]) * size).encode() for i, size in enumerate(sizes)]
+    together, one_by_one = Stream(limit), Stream(limit)
+    for packet in packets:
+        one_by_one.extend(packet, array("I", [len(packet)]))
+    turn = 0
+    while packets:
+        count = cuts[turn % len(cuts)]
+        part, packets, turn = packets[:count], packets[count:], turn + 1
+        together.extend(b"".join(part), array("I", accumulate(map(len, part))))
+        together.check()
+    assert together.next_sequence == one_by_one.next_sequence
+    assert together.first_sequence == one_by_one.first_sequence
+    for sequence in range(one_by_one.first_sequence, one_by_one.next_sequence, 7):
+        assert together.position(sequence) == one_by_one.position(sequence)
+        assert together.read(sequence, 5000) == one_by_one.read(sequence, 5000)

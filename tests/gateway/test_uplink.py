@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.codec import WireError
-from feed.datagrams import Decision, Submission, encode_decision, take_submissions
+from feed.datagrams import Decision, Submission, encode_decision, encode_submission
 from feed.messages import CancelOrder
 from gateway.limits import SECOND_NS
 from gateway.settings import UplinkLimits
-from gateway.uplink import Uplink
+from gateway.uplink import Submissions, Uplink
 from tests.gateway.groups import ALICE, BOB, log_in, order
+from tests.submissions import take_submissions
 
 LOGIN = 77
 
@@ -30,6 +31,15 @@ def decide(
 ) -> None:
     uplink.on_data(encode_decision(Decision(epoch, submission, sequence)), now_ns)
     uplink.check()
+
+
+def submit_batch(uplink: Uplink, client: int, *numbers: int) -> list[Submission]:
+    """Orders that a client sent at once."""
+    batch = [Submission(LOGIN, order(client, number)) for number in numbers]
+    data = b"".join(map(encode_submission, batch))
+    uplink.submit_all(client, LOGIN, Submissions(data, len(batch)), 0)
+    uplink.check()
+    return batch
 
 
 def submit_orders(uplink: Uplink, client: int, *numbers: int) -> list[Submission]:
@@ -273,3 +283,62 @@ def test_foreign_bytes_from_the_primary_are_an_error_or_decide_what_was_sent(dat
 
 def test_a_decision_is_an_epoch_and_two_numbers_of_eight_bytes() -> None:
     assert encode_decision(Decision(3, 1, 2)) == struct.pack(">IQQ", 3, 1, 2)
+
+
+def test_a_decision_may_end_within_what_a_client_sent_at_once() -> None:
+    up = uplink()
+    up.on_connected(1, 0)
+    alice = submit_batch(up, ALICE, 1, 2, 3)
+    bob = submit_batch(up, BOB, 1, 2)
+    assert sent(up) == alice + bob
+    assert (up.room(ALICE), up.room(BOB), up.pending_count) == (47, 48, 5)
+    decide(up, 2, 10)
+    decide(up, 4, 12)
+    up.on_delivered(10, 1)
+    assert (up.room(ALICE), up.room(BOB), up.pending_count) == (49, 48, 3)
+    up.on_lost()
+    up.check()
+    up.on_connected(1, 0)
+    assert sent(up) == [*alice[2:], *bob]
+    assert (up.submissions, up.resent) == (5, 3)
+    decide(up, 2, 12)
+    up.on_delivered(12, 1)
+    up.check()
+    up.on_lost()
+    up.on_connected(1, 0)
+    assert sent(up) == bob[1:]
+
+
+@given(
+    batches=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    decisions=st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=8),
+)
+def test_batches_are_what_single_commands_would_be(
+    batches: list[int], decisions: list[tuple[int, bool]]
+) -> None:
+    together, one_by_one = uplink(1000, 1000), uplink(1000, 1000)
+    number = 0
+    for place, size in enumerate(batches):
+        client, numbers = (ALICE, BOB)[place % 2], range(number + 1, number + size + 1)
+        submit_batch(together, client, *numbers)
+        submit_orders(one_by_one, client, *numbers)
+        number += size
+    for up in (together, one_by_one):
+        up.on_connected(1, 0)
+    decided = 0
+    for sequence, (more, is_lost) in enumerate(decisions, 1):
+        assert together.take_output() == one_by_one.take_output()
+        decided += min(more, together.pending_count)
+        for up in (together, one_by_one):
+            decide(up, decided, sequence)
+            up.on_delivered(sequence, 1)
+            up.check()
+            if is_lost:
+                up.on_lost()
+                up.on_connected(1, 0)
+        decided = 0 if is_lost else decided
+        for client in (ALICE, BOB):
+            assert together.room(client) == one_by_one.room(client)
+        assert together.pending_count == one_by_one.pending_count
+        assert together.resent == one_by_one.resent
+    assert together.take_output() == one_by_one.take_output()

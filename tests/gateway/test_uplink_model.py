@@ -3,11 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.datagrams import Decision, encode_decision, take_submissions
+from feed.datagrams import Decision, encode_decision
 from feed.messages import EnterOrder
 from gateway.settings import UplinkLimits
 from gateway.uplink import Uplink
 from tests.gateway.groups import ALICE, order
+from tests.submissions import take_submissions
 
 LOGIN = 77
 
@@ -141,7 +142,7 @@ def test_each_command_takes_effect_once_whatever_connections_and_epochs_are_lost
 
 def pending_numbers(up: Uplink) -> set[int]:
     """The user_ref_nums that would be sent over a new connection."""
-    buffer = bytearray(b"".join(pending.data for pending in up._pending))
+    buffer = bytearray(b"".join(pending.rest for pending in up._pending))
     return {
         submission.command.user_ref_num
         for submission in take_submissions(buffer)

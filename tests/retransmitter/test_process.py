@@ -19,6 +19,7 @@ from feed.listener import Listener
 from feed.multicast import FeedSender, open_unicast
 from feed.repair import RepairLimits, RepairResponder
 from feed.repair_port import RepairPort
+from feed.run import run_of_frames
 from feed.settings import (
     Address,
     FailoverSettings,
@@ -51,8 +52,7 @@ class Primary:
     def __init__(self, feed: FeedSettings, frames: list[bytes]) -> None:
         self.frames = frames
         self._cache = FrameCache(1 << 20)
-        for sequence, frame in enumerate(frames, 1):
-            self._cache.append(frame, sequence)
+        self._cache.append(run_of_frames(1, frames))
         self.responder = RepairResponder(shard=SHARD, cache=self._cache)
         self._sender = FeedSender(feed)
         self._port = RepairPort(LOOPBACK, self._answer)
@@ -368,7 +368,7 @@ def test_a_broken_invariant_ends_the_process_with_its_error(
     def broken(*_: object) -> None:
         raise AssertionError("frames do not follow each other")
 
-    monkeypatch.setattr(Retransmitter, "on_datagram", broken)
+    monkeypatch.setattr(Retransmitter, "on_datagrams", broken)
 
     async def scenario() -> None:
         feed = multicast_settings()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.cache import FRAME_OVERHEAD_BYTES
+from feed.cache import MINIMUM_BYTES
 from feed.codec import RETRANSMISSION, Packet, decode_packet, encode_frame
 from feed.datagrams import Repair, decode_holder_word, decode_repair, is_repair
 from feed.gap import DEFAULT_REPAIR_POLICY, Nak
@@ -31,7 +31,7 @@ from tests.feed.lists import (
 )
 
 REQUESTER = Address("127.0.0.1", 4000)
-FRAMES = frames_up_to(200)
+FRAMES = frames_up_to(4000)
 DEFAULT_LIMITS = RepairLimits()
 
 
@@ -59,7 +59,9 @@ def retransmitter(
 def holding(last: int, **settings: Any) -> Retransmitter:
     """A retransmitter, made with these settings, that has received the frames up to `last`."""
     made = retransmitter(**settings)
-    made.on_datagram(packet(FRAMES[:last], 1), 0)
+    firsts = range(1, last + 1, 100)
+    datagrams = [packet(FRAMES[first - 1 : min(first + 99, last)], first) for first in firsts]
+    made.on_datagrams(datagrams, 0)
     assert made.holder.last_sequence == last
     return made
 
@@ -113,15 +115,16 @@ def test_uncommitted_frames_are_kept_and_sent_with_the_commit_that_is_known() ->
 
 
 def test_what_has_not_arrived_or_was_evicted_is_said_to_be_missing() -> None:
-    frame_bytes = len(FRAMES[0]) + FRAME_OVERHEAD_BYTES
-    made = holding(20, cache_bytes=10 * frame_bytes)
-    assert held(made) == (11, 20)
-    answered = made.on_nak(nak(8, 23), REQUESTER, 0)
+    limits = RepairLimits(burst_bytes=1 << 20, requester_burst_bytes=1 << 20, packets_per_nak=1000)
+    made = holding(4000, cache_bytes=MINIMUM_BYTES, limits=limits)
+    first, last = held(made)
+    assert (1000 < first < 3900, last) == (True, 4000)
+    answered = made.on_nak(nak(first - 3, 4003), REQUESTER, 0)
     assert [said for said in told(answered) if isinstance(said, Repair)] == [
-        Repair(RepairKind.MISSING, SHARD, 1, 8, 10),
-        Repair(RepairKind.MISSING, SHARD, 1, 21, 23),
+        Repair(RepairKind.MISSING, SHARD, 1, first - 3, first - 1),
+        Repair(RepairKind.MISSING, SHARD, 1, 4001, 4003),
     ]
-    assert resent(answered) == FRAMES[10:20]
+    assert resent(answered) == FRAMES[first - 1 :]
     made.holder.check()
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
-from feed.datagrams import encode_decision, take_submissions
+from feed.datagrams import encode_decision
 from gateway.settings import GatewaySettings
 from gateway.soup import LoginRequest, ServerHeartbeat, ServerPacket, server_packets
 from tests.gateway.reigns import Reign
 from tests.simulation.lines import Recorder
+from tests.submissions import take_submissions
 from tools.simulation.gateways import CLIENTS_PORT, GatewayNode, secret_of
 from tools.simulation.holders import COMMANDS_PORT, HolderNode
 from tools.simulation.listening import Listening

@@ -11,14 +11,14 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from feed.codec import decode_frame
-from feed.datagrams import encode_decision, take_submissions
+from feed.datagrams import encode_decision
 from feed.messages import SelfTradePrevention
-from feed.subscriber import Group
+from feed.run import Run, run_of_frames
 from gateway.clients import ClientSettings
 from gateway.gateway import Gateway
 from gateway.session import Session
 from tests.gateway.reigns import Reign
+from tests.submissions import take_submissions
 from tools.simulation.clients import PORT, ClientNode
 from tools.simulation.ledger import Ledger
 from tools.simulation.network import Network, Process, Weather
@@ -51,7 +51,6 @@ class SmallExchange:
             Witness(1),
         )
         self.reign = Reign(SHARD, epoch=1)
-        self.groups: list[Group] = []
         self.reign.open(self.time_ns, shape.instruments)
         self.gateways = {name: SmallGateway(self, name) for name in ("g1", "g2")}
         self.shard.gateways.update(cast("dict[str, GatewayNode]", self.gateways))
@@ -73,18 +72,12 @@ class SmallExchange:
 
     def commit(self) -> None:
         """What the machine has is committed, and all gateways are told."""
-        frames = [decode_frame(data) for data in self.reign.frames[self._committed :]]
+        run = run_of_frames(self._committed + 1, self.reign.frames[self._committed :])
         self._committed = len(self.reign.frames)
-        groups: list[Group] = []
-        begin = 0
-        for place, frame in enumerate(frames):
+        for frame in run:
             self.ledger.on_committed(frame)
-            if frame.is_end:
-                groups.append(Group(tuple(frames[begin : place + 1])))
-                begin = place + 1
-        self.groups += groups
         for gateway in self.gateways.values():
-            gateway.do(gateway.life, partial(gateway.deliver, groups))
+            gateway.do(gateway.life, partial(gateway.deliver, run))
 
     def run(self, milliseconds: float) -> None:
         until_ns = self.network.now_ns + int(milliseconds * MILLISECOND_NS)
@@ -122,12 +115,12 @@ class SmallGateway(Process):
         self._submitted = 0
         self.gateway.on_uplink_connected(1, self.network.now_ns)
         exchange.shard.tcp.listen(self, PORT, lambda: Connection(self))
-        self.do(life, partial(self.deliver, exchange.groups))
+        self.do(life, partial(self.deliver, run_of_frames(1, exchange.reign.frames)))
         self._tick(life)
 
-    def deliver(self, groups: list[Group]) -> None:
+    def deliver(self, run: Run) -> None:
         committed = self.exchange.reign.last_sequence
-        self.gateway.on_feed(groups, 1, committed, self.network.now_ns)
+        self.gateway.on_feed(run, 1, committed, self.network.now_ns)
 
     def turn(self) -> None:
         gateway, now_ns = self.gateway, self.network.now_ns

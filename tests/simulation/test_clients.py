@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,8 @@ import pytest
 
 from engine.rejects import RejectReason
 from feed.messages import CancelOrder, CancelReason, EnterOrder, MassCancel, ReplaceOrder
+from feed.run import run_of_frames
+from feed.subscriber import Groups
 from gateway import ouch
 from gateway.client_policy import ClientPolicy
 from gateway.client_session import Phase
@@ -81,7 +84,8 @@ def test_clients_trade_everything_that_there_is() -> None:
     for gateway in trading.gateways.values():
         refusals.update(gateway.gateway.summary()["refusals"])
     assert {"price_zero", "firm_not_offered", "unknown_message_type"} <= set(refusals)
-    longest = max(len(group.frames) for group in trading.groups)
+    groups = Groups(run_of_frames(1, trading.reign.frames))
+    longest = max(len(group.frames) for group in groups)
     assert longest > 8  # so that groups span packets
 
 
@@ -300,13 +304,13 @@ def test_a_gateway_that_tells_what_is_not_committed_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trading = exchange()
-    append = Stream.append
+    extend = Stream.extend
 
-    def twice(stream: Stream, payload: bytes) -> None:
-        append(stream, payload)
-        append(stream, payload)
+    def twice(stream: Stream, packets: bytes, ends: "array[int]") -> None:
+        extend(stream, packets, ends)
+        extend(stream, packets, ends)
 
-    monkeypatch.setattr(Stream, "append", twice)
+    monkeypatch.setattr(Stream, "extend", twice)
     with pytest.raises(AssertionError, match="was told"):
         trading.settle()
 

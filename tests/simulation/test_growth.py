@@ -6,6 +6,7 @@ import pytest
 
 from engine.market import Market
 from feed.cache import FrameCache
+from feed.run import run_of_frames
 from gateway.settings import UplinkLimits
 from gateway.uplink import Uplink
 from tests.feed.holding import FIRST, new, take, voter
@@ -14,7 +15,8 @@ from tools.simulation.growth import MOST_ELEMENTS, check_growth, containers
 
 def test_containers_are_found_in_slots_dicts_and_in_one_another() -> None:
     made = voter()
-    take(made, new(FIRST, 1, 2, epoch=1), new(FIRST, 4, 8, epoch=1))
+    early = [new(FIRST, each, each, epoch=1) for each in range(4, 9)]
+    take(made, new(FIRST, 1, 2, epoch=1), *early)
     found = dict(containers(made))
     assert found["Holder._receiver._held"] == 5
     assert found["Holder._receiver._gaps._parts"] == 1
@@ -33,8 +35,7 @@ def test_whatever_has_grown_is_named(kind: type) -> None:
 
 def test_what_holds_the_list_may_grow() -> None:
     cache = FrameCache(1 << 20)
-    for sequence, data in enumerate(FIRST, 1):
-        cache.append(data, sequence)
+    cache.append(run_of_frames(1, FIRST))
     assert not list(containers(cache))
     assert not list(containers(Market()))
 

@@ -3,7 +3,7 @@
 from random import Random
 
 from engine.command_port import CommandConnection, CommandPort
-from engine.market import Market
+from engine.markets import ReferenceMarket
 from engine.primary import LeadSettings
 from engine.replica import Replica, ReplicaRules, State
 from feed.datagrams import Decision, Submission, encode_submission, take_decisions
@@ -26,7 +26,7 @@ def lone_replica(window_frames: int) -> Replica:
         suspicion_time_ns=30_000_000,
     )
     lead = LeadSettings(window_frames=window_frames)
-    replica = Replica(holder, ReplicaRules(("b",), ("b",), lead, ()), Market, lambda: 1)
+    replica = Replica(holder, ReplicaRules(("b",), ("b",), lead, ()), ReferenceMarket, lambda: 1)
     holder.on_start(0, was_here=False, now_ns=0)
     return replica
 

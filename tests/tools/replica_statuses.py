@@ -24,6 +24,7 @@ def status(name: str, **changes: Any) -> dict[str, Any]:
         "name": name,
         "shard": 1,
         "state": "backup",
+        "machine": "kernel",
         "epoch": 3,
         "primary": "e1",
         "sequence": 120,

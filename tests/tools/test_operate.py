@@ -43,7 +43,7 @@ def asked_while(
 
 
 LED_BY_E2 = {
-    "e1": status("e1", epoch=3, sequence=117, state="returning", primary="e2"),
+    "e1": status("e1", epoch=3, sequence=117, state="returning", machine="reference", primary="e2"),
     "e2": status(
         "e2",
         state="primary",
@@ -75,7 +75,10 @@ def test_status_tells_who_leads_who_is_alive_and_how_far_each_holder_is(tmp_path
     replicas = told.pop("replicas")
     assert replicas["e1"] == LED_BY_E2["e1"]
     assert "no answer" in replicas["e3"]["error"]
-    holder = {"role": "replica", "alive": True, "vote": True}
+    holder = {"role": "replica", "alive": True, "machine": "kernel", "vote": True}
+    returning = {"state": "returning", "machine": "reference", "vote": False}
+    silent = {"alive": False, "state": "no answer", "machine": None}
+    retransmitter = {"role": "retransmitter", "state": None, "machine": None}
     assert told == {
         "exchange": "TEST",
         "shard": 1,
@@ -86,10 +89,10 @@ def test_status_tells_who_leads_who_is_alive_and_how_far_each_holder_is(tmp_path
         "zookeeper": "connected",
         "members": LED_BY_E2["e2"]["members"],
         "holders": {
-            "e1": {**holder, "state": "returning", "sequence": 117, "lag": 3, "vote": False},
+            "e1": {**holder, **returning, "sequence": 117, "lag": 3},
             "e2": {**holder, "state": "primary", "sequence": 120, "lag": 0},
-            "e3": {**holder, "alive": False, "state": "no answer", "sequence": 90, "lag": 30},
-            "r1": {**holder, "role": "retransmitter", "state": None, "sequence": 119, "lag": 1},
+            "e3": {**holder, **silent, "sequence": 90, "lag": 30},
+            "r1": {**holder, **retransmitter, "sequence": 119, "lag": 1},
         },
     }
 
@@ -104,10 +107,10 @@ def test_status_is_a_table_for_people(tmp_path: Path) -> None:
     ]
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
     assert rows == [
-        ["e1", "replica", "yes", "returning", "117", "3", "no"],
-        ["e2", "replica", "yes", "primary", "120", "0", "yes"],
-        ["e3", "replica", "no", "no answer", "90", "30", "yes"],
-        ["r1", "retransmitter", "yes", "", "119", "1", "yes"],
+        ["e1", "replica", "yes", "returning", "reference", "117", "3", "no"],
+        ["e2", "replica", "yes", "primary", "kernel", "120", "0", "yes"],
+        ["e3", "replica", "no", "no answer", "", "90", "30", "yes"],
+        ["r1", "retransmitter", "yes", "", "", "119", "1", "yes"],
     ]
     assert "gateways alive: g1" in lines
     assert lines[-1].startswith("e3: no answer from")
@@ -145,6 +148,7 @@ def test_status_of_an_exchange_that_does_not_run(tmp_path: Path) -> None:
         "role": "retransmitter",
         "alive": False,
         "state": None,
+        "machine": None,
         "sequence": None,
         "lag": None,
         "vote": None,

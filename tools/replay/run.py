@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from feed.faults import FaultShares
 from feed.listener import Listener
 from feed.messages import symbol_field
-from feed.subscriber import Group, Subscriber
+from feed.subscriber import Groups, Subscriber
 from gateway.client import Client
 from gateway.clients import read_clients
 from gateway.events import Rejected
@@ -135,7 +135,7 @@ class Replay:
                     f"{self.record.books.sequence}"
                 ) from None
 
-    def _take(self, groups: list[Group]) -> None:
+    def _take(self, groups: Groups) -> None:
         for group in groups:
             self.record.apply(group)
         self._moved.set()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from engine.machine import Machine
 from engine.market import Market
+from engine.markets import ReferenceMarket
 from engine.replica import State
 from feed.book import book_digest
 from feed.vote import Vote
@@ -50,7 +51,8 @@ class Cluster:
         self.holders, self.subscribers = self.shard.holders, self.shard.subscribers
         self.gateways, self.clients = self.shard.gateways, self.shard.clients
         for name in shape.replica_names:
-            self.holders[name] = ReplicaNode(self.shard, name, (machines or {}).get(name, Market))
+            build_machine = (machines or {}).get(name, ReferenceMarket)
+            self.holders[name] = ReplicaNode(self.shard, name, build_machine)
         for name in shape.retransmitter_names:
             self.holders[name] = RetransmitterNode(self.shard, name)
         for name in shape.subscriber_names:
@@ -166,8 +168,8 @@ class Cluster:
                 assert node.core.machine.digest() == machine, f"{name} has another state"
 
     def _check_readers(self, leader: ReplicaNode) -> None:
-        market = leader.core.machine
-        books = book_digest(market.book_entries()) if isinstance(market, Market) else None
+        market = self._reference_market(leader)
+        books = None if market is None else book_digest(market.book_entries())
         for name, subscriber in self.subscribers.items():
             if not subscriber.runs:
                 continue
@@ -179,8 +181,20 @@ class Cluster:
         for name, gateway in self.gateways.items():
             gateway.check()
             check_growth(name, gateway.gateway)
-        if self.clients and isinstance(market, Market):
+        if self.clients and market is not None:
             self.ledger.check_settled(market)
+
+    def _reference_market(self, leader: ReplicaNode) -> Market | None:
+        """A market whose orders can be looked at, of a replica in the same state as the leader's.
+
+        None when no replica has one.
+        """
+        digest = leader.core.machine.digest()
+        for node in self.replicas.values():
+            machine = node.core.machine if node.runs else None
+            if isinstance(machine, ReferenceMarket) and machine.digest() == digest:
+                return machine.rules
+        return None
 
     def _is_calm(self, without: Collection[HolderNode]) -> bool:
         primary = self.primary

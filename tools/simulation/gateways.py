@@ -12,8 +12,9 @@ from random import Random
 
 from feed.gap import GapFailure
 from feed.messages import SelfTradePrevention
+from feed.run import Run, empty_run
 from feed.settings import parse_address
-from feed.subscriber import Group, Subscriber
+from feed.subscriber import Subscriber
 from gateway.client_connections import ClientConnections
 from gateway.clients import ClientSettings
 from gateway.closing import ClosingReason
@@ -40,6 +41,7 @@ SHORTEST_CHECK_NS, LONGEST_CHECK_NS = MILLISECOND_NS, 30 * MILLISECOND_NS
 SLOW_CHECK_SHARE = 0.05
 SLOWEST_CHECK_NS = 1200 * MILLISECOND_NS
 FAILED_CHECK_SHARE = 0.01
+NO_FRAMES = empty_run(1)
 
 _HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Nb38aP7G8AMTYRyDWZYzAA"  # never looked at here
 
@@ -155,11 +157,15 @@ class GatewayNode(Listening):
     # What reaches it.
 
     def on_packet(self, data: bytes, source: int | None = None) -> None:
-        groups = self.subscriber.on_datagram(data, self.network.now_ns, source)
+        now_ns = self.network.now_ns
+        if source is None:
+            groups = self.subscriber.on_datagrams([data], now_ns)
+        else:
+            groups = self.subscriber.on_datagram(data, now_ns, source)
         if groups:
             for group in groups:
                 self.shard.witness.on_committed(group.frames)
-            self._tell_of_feed(groups)
+            self._tell_of_feed(groups.run)
             self.flush()
 
     def on_primary_lost(self, why: str) -> None:
@@ -211,14 +217,14 @@ class GatewayNode(Listening):
         self._call_primary()
 
     def _keep_time(self) -> None:
-        self._tell_of_feed([])  # the epoch and the commit move without groups, too
+        self._tell_of_feed(NO_FRAMES)  # the epoch and the commit move without groups, too
         self.gateway.on_time(self.network.now_ns)
         self.flush()
 
-    def _tell_of_feed(self, groups: list[Group]) -> None:
+    def _tell_of_feed(self, run: Run) -> None:
         subscriber = self.subscriber
         self.gateway.on_feed(
-            groups, subscriber.epoch, subscriber.committed_sequence, self.network.now_ns
+            run, subscriber.epoch, subscriber.committed_sequence, self.network.now_ns
         )
 
     def _on_zookeeper(self) -> None:
@@ -269,7 +275,7 @@ class GatewayNode(Listening):
             self._checks.on_failed(verification, self.network.now_ns)
         else:
             client = client_of(self.shard, verification.name, verification.secret)
-            self._tell_of_feed([])  # it is not let in while this gateway lags behind
+            self._tell_of_feed(NO_FRAMES)  # it is not let in while this gateway lags behind
             self._checks.on_checked(verification, client, self.network.now_ns)
         self.flush()
 

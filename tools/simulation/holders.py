@@ -6,10 +6,10 @@ from functools import partial
 
 from engine.command_port import CommandConnection, CommandPort
 from engine.machine import Machine
-from engine.market import Market
+from engine.markets import KernelMarket, ReferenceMarket
 from engine.primary import LeadSettings
 from engine.replica import Replica, ReplicaRules, State
-from feed.codec import decode_frame, decode_packet
+from feed.codec import COMMIT, decode_frame, decode_packet
 from feed.datagrams import HolderWord, decode_holder_word
 from feed.holder import Holder, HolderIdentity
 from feed.publisher import HeartbeatPolicy
@@ -81,7 +81,10 @@ class HolderNode(Listening):
         assert decode_frame(last).is_end, f"{self.name} acknowledges a part of a group"
 
     def on_packet(self, data: bytes, source: int | None = None) -> None:
-        self.core.on_datagram(data, self.network.now_ns, source)
+        if source is None:
+            self.core.on_datagrams([data], self.network.now_ns)
+        else:
+            self.core.on_datagram(data, self.network.now_ns, source)
 
     def on_word(self, data: bytes, sender: str) -> None:
         """A datagram of another holder."""
@@ -177,6 +180,14 @@ class RetransmitterNode(HolderNode):
 class _CommandPort(CommandPort):
     """A command that breaks the machine is a failure of the run."""
 
+    def __init__(self, node: "ReplicaNode") -> None:
+        super().__init__(node.core, node.turn)
+        self._node = node
+
+    def call_soon(self, act: Callable[[], None]) -> None:
+        node = self._node
+        node.network.after(0, partial(node.do, node.life, act))
+
     def fail(self, error: Exception) -> None:
         raise error
 
@@ -192,7 +203,7 @@ class ReplicaNode(HolderNode):
         self.dies_after_packets: int | None = None  # of those with frames in them
         self.dies_within_group = False  # after the next packet that breaks off in one
         self._build_machine = build_machine
-        self._may_diverge = build_machine is not Market
+        self._may_diverge = build_machine not in (ReferenceMarket, KernelMarket)
         self._led = 0
         self._state = State.STARTING
 
@@ -206,7 +217,7 @@ class ReplicaNode(HolderNode):
         self._led = 0
         self._state = State.STARTING
         super().start()
-        port = self._commands = _CommandPort(self.core, self.turn)
+        port = self._commands = _CommandPort(self)
         self.shard.tcp.listen(self, COMMANDS_PORT, lambda: CommandConnection(port))
         self._tick(self.life)
 
@@ -278,11 +289,13 @@ class ReplicaNode(HolderNode):
 
     def _multicast(self, packet: bytes) -> None:
         shard = self.shard
+        # Holders have the system drop what only tells of a commit.
+        holders = {} if decode_packet(packet).header.flags & COMMIT else shard.holders
         self.network.multicast(
             self,
             (
                 (node, node.on_packet)
-                for nodes in (shard.holders, shard.subscribers, shard.gateways)
+                for nodes in (holders, shard.subscribers, shard.gateways)
                 for node in nodes.values()
             ),
             packet,

@@ -16,6 +16,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+from engine.markets import KernelMarket, market_builder
+from engine.settings import MachineKind
 from tools.simulation.cluster import Cluster
 from tools.simulation.outcome import Outcome
 from tools.simulation.plan import draw_plan
@@ -28,9 +30,15 @@ CALM_MS = 60_000
 LAST_ORDERS = 5
 
 
-def run_seed(seed: int, *, trace_lines: int = LINES) -> Outcome:
-    """Run one seed to its end, or to its first failure; that is told, not raised."""
-    run = Simulation(seed, trace_lines)
+def run_seed(
+    seed: int, *, trace_lines: int = LINES, with_kernel: bool = KernelMarket is not None
+) -> Outcome:
+    """Run one seed to its end, or to its first failure; that is told, not raised.
+
+    `with_kernel` has one replica run the compiled machine: it and the others check each other. The
+    outcome is the same with it and without.
+    """
+    run = Simulation(seed, trace_lines, with_kernel=with_kernel)
     outcome = Outcome(seed)
     with logging_to(run.cluster.network.trace):
         try:
@@ -51,13 +59,16 @@ def run_seed(seed: int, *, trace_lines: int = LINES) -> Outcome:
 class Simulation:
     """One run."""
 
-    def __init__(self, seed: int, trace_lines: int = LINES) -> None:
+    def __init__(self, seed: int, trace_lines: int = LINES, *, with_kernel: bool = False) -> None:
         self.random = Random(f"plan/{seed}")
         self.plan = draw_plan(self.random)
+        first, *others = self.plan.shape.replica_names
+        has_kernel = with_kernel and bool(others)
         self.cluster = Cluster(
             seed,
             self.plan.shape,
             self.plan.weather,
+            machines={first: market_builder(MachineKind.KERNEL)} if has_kernel else None,
             starts_ms=self.plan.starts_ms,
             trace_lines=trace_lines,
         )

@@ -30,7 +30,12 @@ class SubscriberNode(Listening):
         return [frame.data for group in self.groups for frame in group.frames]
 
     def on_packet(self, data: bytes, source: int | None = None) -> None:
-        for group in self.subscriber.on_datagram(data, self.network.now_ns, source):
+        now_ns = self.network.now_ns
+        if source is None:
+            groups = self.subscriber.on_datagrams([data], now_ns)
+        else:
+            groups = self.subscriber.on_datagram(data, now_ns, source)
+        for group in groups:
             self._take(group)
 
     def deadline_ns(self) -> int | None:

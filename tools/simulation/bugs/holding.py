@@ -19,7 +19,7 @@ HOLDING = (
                 "on_datagram",
                 "    if epoch < self.epoch:\n"
                 "        counters.stale_epoch += 1\n"
-                "        return []\n",
+                "        return self._nothing\n",
                 "",
             ),
         ),
@@ -56,11 +56,12 @@ HOLDING = (
             Patch(
                 Holder,
                 "_keep",
-                "    if frame.is_end:\n"
-                "        self.held_sequence = frame.sequence\n"
+                "    if run.end_sequence:\n"
+                "        self.held_sequence = run.end_sequence\n"
                 "        self._regain_vote()\n",
-                "    self.held_sequence = frame.sequence\n"
-                "    if frame.is_end:\n"
+                "    if run:\n"
+                "        self.held_sequence = run.last_sequence\n"
+                "    if run.end_sequence:\n"
                 "        self._regain_vote()\n",
             ),
         ),
@@ -82,7 +83,14 @@ HOLDING = (
         "a tail not dropped",
         "A holder keeps its own frame where the new epoch's list has another one: it acknowledges,"
         " and passes on, a list that has lost.",
-        (Patch(HeldList, "store", "        self._drop(sequence)\n", "        return False\n"),),
+        (
+            Patch(
+                HeldList,
+                "_unlike_held",
+                "        self._drop(differing)\n        last = differing - 1\n",
+                "",
+            ),
+        ),
     ),
     PlantedBug(
         "a tail not compared",
@@ -117,7 +125,7 @@ HOLDING = (
         (
             Patch(
                 Holder,
-                "on_datagram",
+                "_keep",
                 "self.list.digest_to(min(self.committed_sequence, self.verified_sequence))",
                 "self.list.digest_to(self.committed_sequence)",
             ),

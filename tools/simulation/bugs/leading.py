@@ -79,8 +79,8 @@ LEADING = (
             Patch(
                 Primary,
                 "flush",
-                "self._publisher.publish(frames, self.committed_sequence, now_ns)",
-                "self._publisher.publish(frames, self.last_sequence, now_ns)",
+                "self._publisher.publish(run, self.committed_sequence, now_ns)",
+                "self._publisher.publish(run, self.last_sequence, now_ns)",
             ),
         ),
     ),
@@ -91,7 +91,7 @@ LEADING = (
         (
             Patch(
                 Primary,
-                "sequence",
+                "_set_time",
                 "self._last_time_ns = max(self._last_time_ns, time_ns)",
                 "self._last_time_ns = time_ns",
             ),

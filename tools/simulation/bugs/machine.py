@@ -1,6 +1,6 @@
 """Planted bugs of the machine, and of the backups that carry out its list."""
 
-from engine.backup import Backup
+from engine import reference
 from engine.book import Ladder
 from engine.market import Market
 from engine.replica import Replica
@@ -80,12 +80,12 @@ MACHINE = (
         " goes on, and may lead.",
         (
             *_SETTING_MADE_ON_ADMISSION,
-            Patch(Backup, "_compare", "if their.data != our:", "if not our:"),
+            Patch(reference, "_compare", "if their.data != our.data:", "if not our.data:"),
             Patch(
-                Backup,
-                "_read",
-                "if self.divergence is None and len(ours) != len(group):",
-                "if self.divergence is None and not ours:",
+                reference,
+                "_compare",
+                "if whole and len(ours) != len(theirs):",
+                "if whole and not ours:",
             ),
         ),
     ),

@@ -2,7 +2,7 @@
 
 from feed.gap import Gaps
 from feed.receiver import Receiver
-from feed.subscriber import Subscriber
+from feed.subscriber import Groups, Subscriber
 from tools.simulation.planted import Patch, PlantedBug
 
 READING = (
@@ -14,8 +14,8 @@ READING = (
             Patch(
                 Receiver,
                 "_hold",
-                "if first > self._frontier:",
-                "if first > self._frontier + 1:",
+                "if run.first_sequence > self._frontier:",
+                "if run.first_sequence > self._frontier + 1:",
             ),
         ),
     ),
@@ -23,7 +23,7 @@ READING = (
         "the last frame not asked for",
         "A receiver does not ask for a single frame that is missing at the end of the list: it"
         " waits until there are more.",
-        (Patch(Receiver, "_release", "if self._frontier <= last:", "if self._frontier < last:"),),
+        (Patch(Receiver, "_give_out", "if self._frontier <= last:", "if self._frontier < last:"),),
     ),
     PlantedBug(
         "the rest of a gap forgotten",
@@ -51,9 +51,9 @@ READING = (
         (
             Patch(
                 Receiver,
-                "on_datagram",
-                "committed == last or (committed < last and not self._committed_only)",
-                "committed <= last",
+                "_give_out",
+                "if self._committed_only:",
+                "if self._committed_only and self._gaps:",
             ),
         ),
     ),
@@ -64,7 +64,7 @@ READING = (
         (
             Patch(
                 Receiver,
-                "_release",
+                "_give_out",
                 "min(stop, self.committed_sequence + 1)",
                 "min(stop, self.committed_sequence + 2)",
             ),
@@ -78,12 +78,18 @@ READING = (
             Patch(
                 Subscriber,
                 "_grouped",
-                "            break\n    return groups",
-                "            break\n"
-                "    if unfinished and self._failure is None:\n"
-                "        groups.append(Group(tuple(unfinished)))\n"
-                "        unfinished.clear()\n"
+                "    return Groups(whole)",
+                "    if self._unfinished and self._failure is None:\n"
+                "        parts = [whole] if whole else []\n"
+                "        whole = joined(parts + self._unfinished)\n"
+                "        self._unfinished.clear()\n"
+                "    return Groups(whole)",
+            ),
+            Patch(
+                Groups,
+                "_all",
                 "    return groups",
+                "    if frames:\n        groups.append(Group(tuple(frames)))\n    return groups",
             ),
         ),
     ),

@@ -3,6 +3,7 @@
 from gateway import translate
 from gateway.gateway import Gateway
 from gateway.session import Session
+from gateway.streams import Streams
 from gateway.uplink import Uplink
 from tools.simulation.planted import Patch, PlantedBug
 
@@ -18,6 +19,12 @@ _RESUME_ONE_TOO_EARLY = """\
     self._position = stream.position(self._next_sequence)
     self._heard_at_ns = self._progress_at_ns = now_ns
     self._control += LoginAccepted(self._exchange, begin).encode()
+"""
+_NUMBERED_REFUSAL = """\
+from array import array
+            from gateway.soup import SequencedData
+            packet = SequencedData(encode_refusal(message, self._wall_clock_ns())).encode()
+            self.stream.extend(packet, array("I", [len(packet)]))\
 """
 
 SERVING = (
@@ -87,7 +94,7 @@ SERVING = (
             Patch(
                 Uplink,
                 "room",
-                "limits.pending - len(self._pending),",
+                "limits.pending - self._pending_count,",
                 "limits.pending,",
             ),
             Patch(
@@ -147,7 +154,7 @@ SERVING = (
                 Session,
                 "_command",
                 "self._answer(encode_refusal(message, self._wall_clock_ns()), now_ns)",
-                "self.stream.append(encode_refusal(message, self._wall_clock_ns()))",
+                _NUMBERED_REFUSAL,
             ),
         ),
     ),
@@ -180,6 +187,13 @@ SERVING = (
                 "_executions",
                 "return [(trade.maker_client, maker), (trade.taker_client, taker)]",
                 "return [*{trade.maker_client: maker, trade.taker_client: taker}.items()]",
+            ),
+            # The compiled kernel would not know of it.
+            Patch(
+                Streams,
+                "apply",
+                "    told = []\n",
+                "    from gateway._streams_py import tell\n    told = []\n",
             ),
         ),
     ),

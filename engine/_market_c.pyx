@@ -1,0 +1,321 @@
+# cython: language_level=3, cdivision=True
+# distutils: include_dirs = feed engine
+# distutils: depends = feed/wire.h engine/memory.h engine/kernel.h engine/incoming.pxi engine/matching_core.pxi
+# distutils: extra_compile_args = -O3 --param=max-inline-insns-single=1500 --param=large-function-growth=3000 --param=inline-unit-growth=300
+"""The market as a compiled machine: what `engine.markets.ReferenceMarket` does, byte for byte.
+
+docs/kernel.md tells how it is built up. The interpreter's lock is held throughout: a batch takes less
+than a slice of its time, and nobody else may touch the market meanwhile.
+"""
+
+import hashlib
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp
+
+from engine.arena cimport NONE
+from engine.audit cimport audit
+from engine.batches cimport (
+    LockstepCore, LockstepOperation, LockstepTotals, LockstepTrade, let_in, list_instrument,
+    run_batch,
+)
+from engine.canonical cimport (
+    CLIENT_RECORD_BYTES, INSTRUMENT_RECORD_BYTES, ORDER_RECORD_BYTES, client_record,
+    instrument_record, order_record,
+)
+from engine.commands cimport admits, carry_out, coming_command
+from engine.core cimport core_close, core_open
+from engine.directory cimport directory_find
+from engine.framing cimport LETTERS, Frames, body_bytes, frames_clear, write_group
+from engine.lookahead cimport AHEAD, Coming, is_worth_looking_ahead, look_ahead
+from engine.records cimport (
+    ASKS, BIDS, LADDERS, Core, Ladder, Order, client_at, instrument_at, level_at, order_at,
+)
+from engine.rules cimport (
+    DONE, MORE_THAN_OPEN, NAME_IN_USE, NO_COMMAND, OUT_OF_MEMORY, UNKNOWN_CLIENT,
+)
+from feed.layout cimport *
+from feed.wire cimport crc32c_prepare, load_u16, load_u32, load_u64
+
+from engine import market
+from engine.machine import Followed, Sequenced
+from engine.reference import cannot_carry_out, difference, other_length
+from feed.book import BookEntry
+from feed.codec import FRAME_TYPES, WireError, decode_verified, encode_body
+from feed.frames import Summary, read_frames
+from feed.messages import BookSide
+from feed.run import Run
+from feed.schema import FrameType
+
+crc32c_prepare()
+
+_WHY_NOT = {
+    NAME_IN_USE: "a live order goes by this user_ref_num",
+    MORE_THAN_OPEN: "less is open than should remain",
+    NO_COMMAND: "it is no command",
+}
+
+
+cdef enum:
+    RECORDS_AT_ONCE = 64  # of orders, into the checksum of the state
+
+
+cdef class KernelMarket:
+    """The market on arenas of structs; no Python object an order, an event or a frame."""
+
+    cdef Core core
+    cdef Frames frames  # of the call that is under way
+
+    def __cinit__(self):
+        # Read now, and not when the module was loaded: tests lower the limit.
+        if not core_open(&self.core, market.MAX_LIVE_ORDERS):
+            raise MemoryError("no memory for an empty market")
+
+    def __dealloc__(self):
+        core_close(&self.core)
+        free(self.frames.data)
+
+    @property
+    def kind(self):
+        """Which implementation it is."""
+        return "kernel"
+
+    @property
+    def live_orders(self):
+        """How many orders live, resting or waiting for their stop price."""
+        return self.core.orders.live
+
+    @property
+    def frame_counts(self):
+        """How many frames of each type its groups have had; types that had none are left out."""
+        cdef int letter
+        counts = {}
+        for letter in range(LETTERS):
+            if self.frames.counts[letter]:
+                counts[FrameType(c'A' + letter)] = self.frames.counts[letter]
+        return counts
+
+    def is_listed(self, bytes symbol not None):
+        """Whether there is an instrument with this symbol, padded to eight bytes."""
+        if len(symbol) != SYMBOL_BYTES:
+            return False
+        return directory_find(&self.core.symbols, load_u64(symbol)) != NONE
+
+    def submit(self, bytes submissions not None, uint64_t sequence, uint64_t time_ns):
+        """Carry out those of these whole submissions that are admitted, in their order.
+
+        Raises WireError, before the first is carried out, when the bytes can't be submissions.
+        """
+        cdef const uint8_t *submission = submissions
+        cdef const uint8_t *end = submission + len(submissions)
+        cdef const uint8_t *seen = submission
+        cdef const uint8_t *body
+        cdef uint64_t first_sequence = sequence
+        cdef uint8_t command_type
+        cdef uint64_t login
+        cdef uint64_t not_admitted = 0
+        check_submissions(submissions)
+        self.begin()
+        while submission < end:
+            if submission == seen and is_worth_looking_ahead(&self.core):
+                seen = look_ahead_at_submissions(&self.core, submission, end)
+            command_type = submission[SUBMISSION_HEADER_TYPE_AT]
+            login = load_u64(submission + SUBMISSION_HEADER_LOGIN_AT)
+            body = submission + SUBMISSION_HEADER_BYTES
+            if admits(&self.core, login, command_type, body):
+                self.carry_out_body(command_type, body, sequence, time_ns)
+                sequence += 1 + self.core.event_count
+            else:
+                not_admitted += 1
+            submission += load_u16(submission + SUBMISSION_HEADER_LENGTH_AT)
+        return Sequenced(self.run(first_sequence), not_admitted)
+
+    def carry_out(self, command, uint64_t sequence, uint64_t time_ns):
+        """Carry out a command that needs no admission; its group.
+
+        Raises KeyError when its client is not known, ValueError when nobody admits such a command.
+        """
+        cdef bytes body = encode_body(command)
+        self.begin()
+        self.carry_out_body(FRAME_TYPES[type(command)], body, sequence, time_ns)
+        return self.run(sequence)
+
+    def follow(self, run not None):
+        """Carry out whole groups of the list, and compare their frames."""
+        cdef bytes data = run.data
+        cdef size_t begin = 0
+        cdef size_t end = 0
+        cdef size_t seen = 0
+        cdef uint64_t followed = 0
+        cdef uint64_t count
+        while True:
+            if begin >= seen and is_worth_looking_ahead(&self.core):
+                seen = look_ahead_at_frames(&self.core, data, begin, len(data))
+            count = next_group(data, &end)
+            if count == 0:
+                return Followed(followed, None)
+            divergence = self.repeat(data, begin, end, count, True)
+            if divergence is not None:
+                return Followed(followed, divergence)
+            followed += count
+            begin = end
+
+    def complete(self, run not None):
+        """Carry out the group that these frames are the beginning of, and compare them."""
+        cdef bytes data = run.data
+        cdef uint64_t count = len(run)
+        if count == 0:
+            raise IndexError("no frames, so no group to complete")
+        divergence = self.repeat(data, 0, len(data), count, False)
+        return self.run(run.first_sequence) if divergence is None else divergence
+
+    def check(self):
+        """Raise AssertionError when an invariant of docs/machine.md does not hold."""
+        cdef const char *wrong = audit(&self.core)
+        if wrong != NULL:
+            raise AssertionError(wrong.decode())
+
+    def digest(self):
+        """The SHA-256 of the whole state in a canonical order."""
+        cdef uint8_t[INSTRUMENT_RECORD_BYTES] instrument
+        cdef uint8_t[CLIENT_RECORD_BYTES] client
+        cdef uint32_t index, ladder
+        state = hashlib.sha256()
+        for _, index in self.sorted_instruments():
+            instrument_record(instrument_at(&self.core, index), instrument)
+            state.update(instrument[:INSTRUMENT_RECORD_BYTES])
+            for ladder in range(LADDERS):
+                self.digest_ladder(state, &instrument_at(&self.core, index).ladders[ladder])
+        for _, index in self.sorted_clients():
+            client_record(client_at(&self.core, index), client)
+            state.update(client[:CLIENT_RECORD_BYTES])
+        return state.digest()
+
+    def book_entries(self):
+        """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
+        cdef uint32_t index
+        entries = []
+        for symbol, index in self.sorted_instruments():
+            name = symbol.to_bytes(SYMBOL_BYTES, "big")
+            for side, ladder in ((BookSide.BID, BIDS), (BookSide.ASK, ASKS)):
+                self.list_ladder(
+                    entries, name, side, &instrument_at(&self.core, index).ladders[<int> ladder]
+                )
+        return entries
+
+    cdef int begin(self) except -1:
+        """Begin a call: no frames yet."""
+        if self.core.out_of_memory:
+            raise MemoryError("the market ran out of memory before, and is of no use any more")
+        frames_clear(&self.frames)
+        return 0
+
+    cdef int carry_out_body(
+        self, uint8_t command_type, const uint8_t *body, uint64_t sequence, uint64_t time_ns
+    ) except -1:
+        """Carry out a command and write its group; raises when that can't be."""
+        cdef int outcome = carry_out(&self.core, command_type, body, sequence)
+        if outcome == DONE:
+            if write_group(&self.frames, &self.core, command_type, body, sequence, time_ns):
+                return 0
+            outcome = OUT_OF_MEMORY
+        if outcome == OUT_OF_MEMORY:
+            self.core.out_of_memory = True
+            raise MemoryError("no memory for what a command does")
+        if outcome == UNKNOWN_CLIENT:
+            raise KeyError(load_u32(body))  # its number stands at the beginning of such a command
+        raise ValueError(_WHY_NOT[outcome])
+
+    cdef object run(self, uint64_t first_sequence):
+        """The frames of this call."""
+        frames = PyBytes_FromStringAndSize(<const char *> self.frames.data, self.frames.size)
+        summary = Summary(self.frames.count, self.frames.end_sequence, self.frames.types)
+        return Run(first_sequence, frames, summary)
+
+    cdef object repeat(self, bytes data, size_t begin, size_t end, uint64_t count, bint whole):
+        """Carry out the group that begins there in the list, and compare its frames.
+
+        `count` frames go from `begin` to `end`; `whole`: they are the whole group. The divergence,
+        or None.
+        """
+        cdef const uint8_t *theirs = <const uint8_t *> data + begin
+        cdef uint64_t sequence = load_u64(theirs + FRAME_HEADER_SEQUENCE_AT)
+        cdef uint64_t time_ns = load_u64(theirs + FRAME_HEADER_TIME_NS_AT)
+        cdef size_t size = end - begin
+        self.begin()
+        try:
+            self.carry_out_body(
+                theirs[FRAME_HEADER_TYPE_AT], theirs + FRAME_HEADER_BYTES, sequence, time_ns
+            )
+        except Exception as error:  # whatever it is, this machine can't follow the list
+            return cannot_carry_out(decode_verified(data, begin), repr(error))
+        if size == self.frames.size or (not whole and size < self.frames.size):
+            if memcmp(theirs, self.frames.data, size) == 0:
+                return None
+        return self.divergence(data[begin:end], sequence, count, whole)
+
+    cdef object divergence(self, bytes theirs, uint64_t first_sequence, uint64_t count, bint whole):
+        """How the group of the list and the frames of this call differ; None when they don't."""
+        ours = read_frames(self.run(first_sequence).data)
+        for their, our in zip(read_frames(theirs), ours):
+            if their.data != our.data:
+                return difference(their.sequence, their.data, our.data)
+        if whole and count != self.frames.count:
+            return other_length(first_sequence, count, self.frames.count)
+        return None
+
+    cdef list sorted_instruments(self):
+        """Symbol, as a number, and index of each."""
+        cdef uint32_t index
+        return sorted([
+            (instrument_at(&self.core, index).symbol, index)
+            for index in range(1, self.core.instruments.used)
+        ])
+
+    cdef list sorted_clients(self):
+        """Number and index of each."""
+        cdef uint32_t index
+        return sorted([
+            (client_at(&self.core, index).number, index)
+            for index in range(1, self.core.clients.used)
+        ])
+
+    cdef int digest_ladder(self, state, const Ladder *ladder) except -1:
+        """Put the orders of a ladder into the checksum of the state."""
+        cdef uint8_t[RECORDS_AT_ONCE * ORDER_RECORD_BYTES] records
+        cdef size_t size = 0
+        cdef uint32_t index
+        cdef uint32_t level = ladder.best
+        while level != NONE:
+            index = level_at(&self.core, level).first
+            while index != NONE:
+                if size == sizeof(records):
+                    state.update(records[:size])
+                    size = 0
+                order_record(&self.core, order_at(&self.core, index), &records[size])
+                size += ORDER_RECORD_BYTES
+                index = order_at(&self.core, index).next
+            level = level_at(&self.core, level).next
+        state.update(records[:size])
+        return 0
+
+    cdef int list_ladder(self, list entries, bytes symbol, side, const Ladder *ladder) except -1:
+        """Append the orders of one side of a book to the entries."""
+        cdef const Order *order
+        cdef uint32_t index
+        cdef uint32_t level = ladder.best
+        while level != NONE:
+            index = level_at(&self.core, level).first
+            while index != NONE:
+                order = order_at(&self.core, index)
+                entries.append(BookEntry(symbol, side, order.price, order.number, order.leaves))
+                index = order.next
+            level = level_at(&self.core, level).next
+        return 0
+
+
+include "incoming.pxi"
+include "matching_core.pxi"
