@@ -1,29 +1,22 @@
-import json
+"""The suite `machine`: its workloads, its book to compare with, and what it finds out."""
+
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from engine.market import Market
-from feed.messages import CancelOrder, Command
-from tools.bench import workload
-from tools.bench.command import BenchmarkError, bench_app, measure_machine
+from engine.machine import Sequenced
+from engine.markets import KernelMarket, MarketMachine, ReferenceMarket
+from feed.messages import CancelOrder, EnterOrder, ReplaceOrder
+from tools.bench import machine, workload
+from tools.bench.figures import BenchmarkError
+from tools.bench.machine import measure_growth, measure_machine
 from tools.bench.plain_book import PlainBook, PlainTrade
-from tools.bench.workload import Workload, workloads
+from tools.bench.workload import Workload, client_of, workloads
 
-NAMES = [
-    ("rest", "ns/command"),
-    ("rest, encoded", "ns/command"),
-    ("cancel", "ns/command"),
-    ("cancel, encoded", "ns/command"),
-    ("trade", "ns/command"),
-    ("trade, encoded", "ns/command"),
-    ("mixed", "ns/command"),
-    ("mixed, encoded", "ns/command"),
-    ("mixed, encoded", "commands/s"),
-]
+KINDS = ("rest", "cancel", "trade", "replace", "immediate-or-cancel", "mixed")
+WAYS = ("reference", "kernel, 64 a call", "kernel, 1 a call")
 
 
 @pytest.fixture(autouse=True)
@@ -78,83 +71,119 @@ def test_the_same_seed_makes_the_same_workloads() -> None:
 
 
 def test_each_workload_does_what_its_name_says() -> None:
-    rest, cancel, trade, mixed = workloads(2000, 1)
-    assert [each.name for each in (rest, cancel, trade, mixed)] == [
-        "rest",
-        "cancel",
-        "trade",
-        "mixed",
-    ]
-    assert _kinds(rest) == {"enter": 2000}
-    assert rest.trades == 0
-    assert _kinds(cancel) == {"cancel": 2000}
-    assert _kinds(trade) == {"enter": 2000}
+    kinds = {each.name: each for each in workloads(2000, 1)}
+    assert tuple(kinds) == KINDS
+    assert types(kinds["rest"]) == {EnterOrder: 2000}
+    assert kinds["rest"].trades == 0
+    assert types(kinds["cancel"]) == {CancelOrder: 2000}
+    trade = kinds["trade"]
+    assert types(trade) == {EnterOrder: 2000}
     assert trade.trades == 2000
     assert len(trade.resting) == len(trade.prefill) - 2000
-    shares = {kind: count / 2000 for kind, count in _kinds(mixed).items()}
-    assert shares == pytest.approx({"enter": 0.65, "cancel": 0.35}, abs=0.05)
+    replace = kinds["replace"]
+    assert types(replace) == {ReplaceOrder: 2000}
+    assert len(replace.resting) == len(replace.prefill)
+    miss = kinds["immediate-or-cancel"]
+    assert types(miss) == {EnterOrder: 2000}
+    assert [number for number, _ in miss.resting] == [number for number, _ in rested(miss)]
+    mixed = kinds["mixed"]
+    shares = {kind: count / 2000 for kind, count in types(mixed).items()}
+    assert shares == pytest.approx({EnterOrder: 0.65, CancelOrder: 0.35}, abs=0.05)
     assert 1.3 < mixed.trades / (0.1 * 2000) < 5  # orders that each of the others trades with
 
 
-def _kinds(workload: Workload) -> dict[str, int]:
-    return Counter("enter" if each.enters else "cancel" for each in workload.operations)
+def types(each: Workload) -> dict[type, int]:
+    return Counter(map(type, each.commands))
 
 
-def test_each_figure_is_measured_beside_its_baseline() -> None:
+def rested(each: Workload) -> list[tuple[int, int]]:
+    """What rests before the operations."""
+    book = PlainBook()
+    for number, _, is_buy, price, quantity in each.prefill:
+        book.enter(number, is_buy, price, quantity)
+    return book.resting()
+
+
+def test_the_numbers_of_each_client_grow() -> None:
+    for each in workloads(500, 7):
+        last: dict[int, int] = {}
+        for command in each.commands:
+            if not isinstance(command, CancelOrder):
+                assert command.client == client_of(command.user_ref_num)
+                assert command.user_ref_num > last.get(command.client, 0)
+                last[command.client] = command.user_ref_num
+
+
+def test_each_kind_is_measured_beside_its_baseline() -> None:
     measurements = measure_machine(operations=200, runs=2, seed=1)
-    assert [(each.name, each.unit) for each in measurements] == NAMES
+    costs = [each for each in measurements if each.unit == "ns/command"]
+    ways = WAYS if KernelMarket is not None else WAYS[:1]
+    assert [each.name for each in costs] == [f"{kind}, {way}" for kind in KINDS for way in ways]
     for each in measurements:
         assert each.suite == "machine"
-        assert each.ratio == pytest.approx(each.value / each.baseline, rel=0.01)
-    by_name = {(each.name, each.unit): each for each in measurements}
-    cost = by_name["mixed, encoded", "ns/command"].value
-    assert by_name["mixed, encoded", "commands/s"].value == pytest.approx(1e9 / cost, rel=0.01)
+        assert each.ratio == pytest.approx(each.value / each.baseline, rel=0.02)
+    rate = measurements[-1]
+    fastest = {each.name: each.value for each in costs}[f"mixed, {ways[min(1, len(ways) - 1)]}"]
+    assert rate.unit == "commands/s"
+    assert rate.value == pytest.approx(1e9 / fastest, rel=0.01)
+
+
+def test_growth_is_told_from_the_first_depth_on() -> None:
+    first, other = measure_growth((100, 1_000), operations=128, runs=2, seed=1)
+    assert (first.name, other.name) == (
+        "mixed, 100 orders in the book",
+        "mixed, 1,000 orders in the book",
+    )
+    assert first.ratio == 1
+    assert first.baseline == other.baseline == first.value
 
 
 def test_a_run_with_another_result_is_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = workloads(100, 1)
     monkeypatch.setattr(
-        "tools.bench.command.workloads", lambda *_: [each._replace(trades=9) for each in honest]
+        machine, "workloads", lambda *_: [each._replace(trades=9) for each in honest]
     )
     with pytest.raises(BenchmarkError, match=r"'rest' made 0 trades .*; 9 and"):
         measure_machine(operations=100, runs=1, seed=1)
 
 
-class Forgetful(Market):
-    """A fast machine: it lets no cancel in."""
+class Forgetful(ReferenceMarket):
+    """A fast machine: it drops the last submission of each batch that has several."""
 
-    def admits(self, login: int, command: Command) -> bool:
-        return not isinstance(command, CancelOrder)
+    def submit(self, submissions: bytes, sequence: int, time_ns: int) -> Sequenced:
+        return super().submit(without_last(submissions), sequence, time_ns)
 
 
-def test_a_machine_that_does_less_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.bench.command.Market", Forgetful)
-    with pytest.raises(BenchmarkError, match="'cancel'"):
+def without_last(submissions: bytes) -> bytes:
+    sizes = []
+    rest = submissions
+    while rest:
+        sizes.append(int.from_bytes(rest[:2], "big"))
+        rest = rest[sizes[-1] :]
+    return submissions[: len(submissions) - sizes[-1]] if len(sizes) > 1 else submissions
+
+
+def test_a_reference_that_does_less_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "ReferenceMarket", Forgetful)
+    with pytest.raises(BenchmarkError, match="'rest' made 0 trades and left"):
         measure_machine(operations=100, runs=1, seed=1)
 
 
-def test_json_is_a_list_of_measurements_and_the_computer_is_told_on_stderr() -> None:
-    result = CliRunner().invoke(
-        bench_app, ["machine", "--operations", "100", "--runs", "1", "--json"]
-    )
-    assert result.exit_code == 0
-    figures = json.loads(result.stdout)
-    assert [(each["name"], each["unit"]) for each in figures] == NAMES
-    assert {key for each in figures for key in each} == {
-        "suite",
-        "name",
-        "value",
-        "unit",
-        "baseline",
-        "ratio",
-    }
-    assert "Python" in result.stderr
-    assert "machine in use: the reference (engine.market)" in result.stderr
+def test_a_deep_book_that_does_less_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "KernelMarket", Forgetful)
+    with pytest.raises(BenchmarkError, match="the deep book made"):
+        measure_growth((300,), operations=128, runs=1, seed=1)
 
 
-def test_the_table_shows_every_figure_and_the_computer() -> None:
-    result = CliRunner().invoke(bench_app, ["machine", "--operations", "100", "--runs", "1"])
-    assert result.exit_code == 0
-    assert "machine in use: the reference (engine.market)" in result.stdout
-    assert result.stdout.count("ns/command") == 8
-    assert result.stdout.count("commands/s") == 1
+class Late(ReferenceMarket):
+    """A kernel that ends like the reference, and stamps other times on the way."""
+
+    def submit(self, submissions: bytes, sequence: int, time_ns: int) -> Sequenced:
+        return super().submit(submissions, sequence, time_ns + 1)
+
+
+def test_a_kernel_with_other_frames_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: type[MarketMachine] = Late
+    monkeypatch.setattr(machine, "KernelMarket", built)
+    with pytest.raises(BenchmarkError, match="frames of 'rest' are not the reference's"):
+        measure_machine(operations=100, runs=1, seed=1)

@@ -1,232 +1,247 @@
-"""`lockstep bench`: what the parts of the exchange cost, measured on this computer.
+"""`lockstep bench SUITE`: the command line of the benchmarks."""
 
-Each figure is the median of several interleaved runs of the same operations, in CPU time of the
-thread, beside a plain-Python book that runs them in between: the ratio to it holds on a noisy or
-another computer. Every run is checked: the machine has to end with the very trades and orders of
-the plain book.
-"""
-
-import contextlib
-import gc
-import json
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Annotated, NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from engine.market import Market
-from feed.codec import encode_group
-from feed.messages import Command, DefineInstrument, LogIn, SelfTradePrevention, ShortSale
-from tools.bench.plain_book import PlainBook
-from tools.bench.workload import CLIENTS, SYMBOL, TICK, Operation, Workload, commands, workloads
-from tools.console import CommandError
+from engine.settings import MachineKind
+from feed.settings import FailoverSettings
+from tools.bench.environment import describe_environment
+from tools.bench.figures import BenchmarkError, Measurement, Report, table, to_json
+from tools.console import UsageError, until_told_to_stop
+
+__all__ = ["BenchmarkError", "Measurement", "bench_app"]
 
 bench_app = typer.Typer(
-    help="Measure what the parts of the exchange cost on this computer.", no_args_is_help=True
+    help="Measure what the exchange and its parts cost on this computer, each beside a baseline.",
+    no_args_is_help=True,
 )
 
-_LOGIN = 1
-_TIME_NS = 1_700_000_000_000_000_000  # any time: the machine only carries it
-_SUITE = "machine"
-
-
-class BenchmarkError(CommandError):
-    """A run did not do what it was timed for, so its figure is worth nothing."""
-
-
-class Measurement(NamedTuple):
-    """One figure: a median, the plain book's beside it, and value / baseline."""
-
-    suite: str
-    name: str
-    value: float
-    unit: str
-    baseline: float
-    ratio: float
-
-
-@bench_app.callback()
-def _bench() -> None:
-    """Keeps `machine` a subcommand while it is the only one."""
+JsonOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON list of objects: suite, name, value, unit, baseline, ratio.",
+    ),
+]
+MachineOption: TypeAlias = Annotated[
+    MachineKind | None,
+    typer.Option("--machine", help="What the replicas run; without it, the fastest there is."),
+]
+SecondsOption: TypeAlias = Annotated[
+    float, typer.Option(min=0.1, max=600, metavar="S", help="How long each figure is measured.")
+]
+SeedOption: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", help="The same seed makes the same commands.")
+]
+RatesOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="A,B", help="Orders a second, of all clients together.")
+]
+_PLAIN_BOOK = "a tuned plain-Python book; for the kernel, the reference"
+_ANSWERER = "the same clients with a process that accepts each order at once and does nothing else"
+_SHORTEST_RUN = 100  # commands: below it, the clock is all that is measured
+_HIGHEST_RATE = 1_000_000
 
 
 @bench_app.command()
 def machine(
     operations: Annotated[
-        int, typer.Option(min=100, help="Commands in each run of each workload.")
+        int, typer.Option(min=_SHORTEST_RUN, help="Commands in each run of each kind.")
     ] = 10_000,
-    runs: Annotated[
-        int, typer.Option(min=1, help="Runs of each workload; a figure is their median.")
-    ] = 5,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same commands.")] = 1,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print one JSON list of objects: suite, name, value, unit, baseline, ratio.",
-        ),
-    ] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Runs; a figure is their median.")] = 5,
+    depth: Annotated[
+        int, typer.Option(min=1_000, max=1_000_000, help="The deepest book, in resting orders.")
+    ] = 1_000_000,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
 ) -> None:
-    """The state machine: ns of CPU per command, alone and with the encoding of its frames.
+    """The state machine: ns of CPU per command, from a submission's bytes to checksummed packets.
 
-    Commands that rest, cancel and trade, each by themselves, on a book of 10,000 resting orders;
-    then mixed: 55 % rest, 35 % cancel, and 10 % trade with one to five orders. The baseline is a
-    plain-Python book that does the same in between.
+    Commands that rest, cancel, trade, replace and find nothing, each by themselves on a book of
+    10,000 resting orders, then mixed: 55 % rest, 35 % cancel, and 10 % trade with one to five
+    orders. Through the kernel, the reference, and a plain-Python book that does the same in
+    between. Then the neutral workload on 1 and on 1,000 symbols through the kernel's core, and the
+    cost of mixed commands as the book grows to a million orders.
 
     Example: lockstep bench machine --runs 9
     """
-    typer.echo(describe_environment(), err=as_json)
-    measurements = measure_machine(operations, runs, seed)
-    if as_json:
-        typer.echo(json.dumps([measurement._asdict() for measurement in measurements], indent=1))
-    else:
-        Console().print(_table(measurements))
+    from tools.bench.machine import measure_suite
 
-
-def describe_environment() -> str:
-    """What the figures hold for: processor, Python, and the machine in use."""
-    return (
-        f"{_processor()}, {os.cpu_count()} cores; {platform.python_implementation()} "
-        f"{platform.python_version()}; machine in use: the reference ({Market.__module__})"
+    _present(
+        "The market's state machine",
+        _PLAIN_BOOK,
+        lambda: Report(measure_suite(operations, runs, depth, seed)),
+        as_json=as_json,
     )
 
 
-def measure_machine(operations: int, runs: int, seed: int) -> list[Measurement]:
-    """The figures of the suite `machine`, in the order in which they are shown.
+@bench_app.command()
+def feed(
+    seconds: SecondsOption = 5.0,
+    payload_bytes: Annotated[
+        int, typer.Option(min=256, max=65_507, help="The largest packet; its payload.")
+    ] = 1400,
+    as_json: JsonOption = False,
+) -> None:
+    """The feed: frames and bytes a second from a publisher to 1, 2 and 4 subscribers.
 
-    Raises BenchmarkError when a run does not end with the trades and orders that it should.
+    Beside what the network itself carries: packets of the same size, with nothing done for them.
+
+    Example: lockstep bench feed --seconds 10
     """
-    measurements = []
-    for workload in workloads(operations, seed):
-        plain, alone, encoded = _medians(
-            runs,
-            partial(_time_plain, workload),
-            partial(_time_machine, workload, _apply),
-            partial(_time_machine, workload, _apply_and_encode),
-        )
-        for name, value in ((workload.name, alone), (f"{workload.name}, encoded", encoded)):
-            measurements.append(_measurement(name, value, "ns/command", plain))
-        if workload.name == "mixed":
-            rate = _measurement("mixed, encoded", 1e9 / encoded, "commands/s", 1e9 / plain)
-            measurements.append(rate)
-    return measurements
+    from tools.bench.feed import measure_feed
+
+    _present(
+        "The feed",
+        "packets of the same size, sent and taken with nothing done for them",
+        lambda: Report([Measurement(*each) for each in measure_feed(seconds, payload_bytes)]),
+        as_json=as_json,
+    )
 
 
-def _medians(runs: int, *timed: Callable[[], float]) -> list[float]:
-    """The median of each, run in turns, so that a slow moment of the computer hits all alike."""
-    results: list[list[float]] = [[] for _ in timed]
-    for _ in range(runs):
-        for values, run in zip(results, timed, strict=True):
-            values.append(run())
-    return [statistics.median(values) for values in results]
+@bench_app.command()
+def pipeline(
+    seconds: SecondsOption = 10.0,
+    machine: MachineOption = None,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Commands in over TCP, committed frames out at a subscriber.
+
+    Three replicas, two retransmitters and ZooKeeper run as processes of their own; one more writes
+    submissions to the primary, as fast as TCP takes them, from ten clients with the mix of the
+    suite "machine". Nothing may be lost, and all have to end with the same list.
+
+    Example: lockstep bench pipeline --machine kernel
+    """
+    from tools.bench.pipeline import measure_pipeline
+
+    _present(
+        "The pipeline",
+        "the machine alone in one process; for cores, what there are",
+        lambda: _run(measure_pipeline(machine, seconds, seed)),
+        machine,
+        as_json=as_json,
+    )
 
 
-def _measurement(name: str, value: float, unit: str, baseline: float) -> Measurement:
-    ratio = round(value / baseline, 3)
-    return Measurement(_SUITE, name, round(value, 1), unit, round(baseline, 1), ratio)
+@bench_app.command()
+def gateway(
+    seconds: SecondsOption = 4.0,
+    clients: Annotated[int, typer.Option(min=1, max=500, help="How many busy clients.")] = 8,
+    rates: RatesOption = "1000,5000,10000,20000",
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Orders to acknowledgements, through the whole exchange: throughput and latency.
+
+    First as many orders as one gateway takes from a few busy clients. Then orders at fixed rates: a
+    latency counts from the moment at which its order was due, whether it could be sent then or not.
+
+    Example: lockstep bench gateway --rates 1000,10000 --seconds 20
+    """
+    from tools.bench.gateway import measure_gateway
+
+    _present(
+        "The gateway, and all behind it",
+        _ANSWERER,
+        lambda: _run(measure_gateway(machine, seconds, clients, parse_rates(rates))),
+        machine,
+        as_json=as_json,
+    )
 
 
-def _time_plain(workload: Workload) -> float:
-    """CPU time per operation of the plain book, in ns."""
-    book = PlainBook()
-    _play(book, workload.prefill)
-    with _settled_collector():
-        start = time.thread_time_ns()
-        _play(book, workload.operations)
-        elapsed = time.thread_time_ns() - start
-    _expect(workload, len(book.trades), book.resting())
-    return elapsed / len(workload.operations)
+@bench_app.command()
+def clients(
+    clients: Annotated[
+        int, typer.Option(min=1, max=30_000, help="How many clients at one gateway.")
+    ] = 10_000,
+    seconds: SecondsOption = 5.0,
+    rates: RatesOption = "1000,5000",
+    machine: MachineOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ten thousand clients at one gateway, all logged in and heard from, with orders from all.
+
+    Nobody may be dropped, and every order has to be accepted. Each connection needs an open file,
+    in two processes.
+
+    Example: lockstep bench clients --clients 5000 --rates 1000
+    """
+    from tools.bench.clients import measure_clients
+
+    _present(
+        "Many clients at one gateway",
+        f"{_ANSWERER}; what was asked for, where that is a number",
+        lambda: _run(measure_clients(machine, seconds, clients, parse_rates(rates))),
+        machine,
+        as_json=as_json,
+    )
 
 
-def _play(book: PlainBook, operations: Sequence[Operation]) -> None:
-    for number, enters, is_buy, price, quantity in operations:
-        if enters:
-            book.enter(number, is_buy, price, quantity)
-        else:
-            book.cancel(number)
+@bench_app.command()
+def failover(
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How often the primary is killed.")
+    ] = 10,
+    rate: Annotated[
+        int, typer.Option(min=10, max=20_000, metavar="N", help="Commands a second meanwhile.")
+    ] = 1000,
+    suspicion_time_ms: Annotated[
+        int, typer.Option(min=2, max=60_000, metavar="MS", help="Silence that is suspicious.")
+    ] = FailoverSettings().suspicion_time_ms,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How long the exchange stands still when its primary is killed under load.
+
+    The rounds of "lockstep drill kill-primary", with its audit. The takeover is over with the new
+    epoch's first committed frame, the outage with the next answer to the client that waits longest.
+
+    Example: lockstep bench failover --rounds 50
+    """
+    from tools.bench.failover import measure_failover
+
+    _present(
+        "Failover",
+        "the suspicion time: before it is over, nothing can happen",
+        lambda: _run(measure_failover(rounds, rate, suspicion_time_ms, seed)),
+        as_json=as_json,
+    )
 
 
-def _time_machine(workload: Workload, run: Callable[[Market, list[Command], int], int]) -> float:
-    """CPU time per command of the machine, in ns."""
-    market = Market()
-    opening: list[Command] = [DefineInstrument(SYMBOL, TICK, 1, ShortSale.ALLOWED)]
-    opening += [LogIn(client, _LOGIN, SelfTradePrevention.OFF) for client in range(1, CLIENTS + 1)]
-    first = _apply(market, opening + commands(workload.prefill), 1)
-    timed = commands(workload.operations)
-    with _settled_collector():
-        start = time.thread_time_ns()
-        end = run(market, timed, first)
-        elapsed = time.thread_time_ns() - start
-    events = end - first - len(timed)
-    canceled = sum(not operation.enters for operation in workload.operations)
-    resting = [
-        (market.orders[entry.order_number].user_ref_num, entry.quantity)
-        for entry in market.book_entries()
-    ]
-    _expect(workload, events - canceled, resting)
-    return elapsed / len(timed)
+def parse_rates(text: str) -> tuple[int, ...]:
+    """The rates in an option; raises UsageError when they can't be used."""
+    words = text.split(",")
+    if not all(
+        word.isascii() and word.isdigit() and 0 < int(word) <= _HIGHEST_RATE for word in words
+    ):
+        raise UsageError(f"--rates {text}: use whole numbers of orders a second, as in 1000,5000")
+    return tuple(map(int, words))
 
 
-def _apply(market: Market, batch: list[Command], sequence: int) -> int:
-    """Carry out commands from this sequence number on, as a primary does; the one after them."""
-    for command in batch:
-        if market.admits(_LOGIN, command):
-            events = market.apply(sequence, _TIME_NS, command)
-            sequence += 1 + len(events)
-    return sequence
+def _run(measuring: Coroutine[Any, Any, Report]) -> Report:
+    """Run a suite to its end; at Ctrl-C or SIGTERM, end all that it has started."""
+    return asyncio.run(until_told_to_stop(lambda: measuring))
 
 
-def _apply_and_encode(market: Market, batch: list[Command], sequence: int) -> int:
-    for command in batch:
-        if market.admits(_LOGIN, command):
-            events = market.apply(sequence, _TIME_NS, command)
-            encode_group((command, *events), sequence, _TIME_NS)
-            sequence += 1 + len(events)
-    return sequence
-
-
-@contextlib.contextmanager
-def _settled_collector() -> Iterator[None]:
-    """Keep Python's collector from walking, within the timed part, what was built before it."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-def _expect(workload: Workload, trades: int, resting: Sequence[tuple[int, int]]) -> None:
-    if (trades, resting) != (workload.trades, workload.resting):
-        raise BenchmarkError(
-            f"the run of {workload.name!r} made {trades} trades and left {len(resting)} orders; "
-            f"{workload.trades} and {len(workload.resting)} were expected"
-        )
-
-
-def _processor() -> str:
-    """The processor's name; Linux keeps it where Python does not look."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _table(measurements: Sequence[Measurement]) -> Table:
-    table = Table(title="The market's state machine", caption="baseline: a plain-Python book")
-    table.add_column("workload")
-    for heading in ("value", "unit", "baseline", "ratio"):
-        table.add_column(heading, justify="right")
-    for _, name, value, unit, baseline, ratio in measurements:
-        table.add_row(name, f"{value:,.0f}", unit, f"{baseline:,.0f}", f"{ratio:.2f}")
-    return table
+def _present(
+    title: str,
+    baseline: str,
+    measure: Callable[[], Report],
+    machine: MachineKind | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what it runs on, measure, and show what came of it."""
+    typer.echo(describe_environment(machine), err=as_json)
+    report = measure()
+    if as_json:
+        typer.echo(to_json(report.measurements))
+        return
+    console = Console()
+    console.print(table(title, baseline, report.measurements))
+    console.print(*report.drawings, sep="\n")

@@ -75,6 +75,11 @@ class PlainBook:
         key = self._best_key(0 if is_buy else 1)
         return None if key is None else abs(key)
 
+    def place(self, number: int) -> tuple[bool, int]:
+        """Whether a live order buys, and its price."""
+        side, key = self._places[number]
+        return side == 0, abs(key)
+
     def resting(self) -> list[tuple[int, int]]:
         """Number and open quantity of all orders: bids and then asks, first to trade first."""
         return [

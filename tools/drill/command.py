@@ -4,14 +4,14 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, TypeAlias
 
 import typer
 
 from feed.settings import FailoverSettings
-from tools.console import ExitStatus, UsageError, print_json, stop_on_signals
+from tools.console import ExitStatus, UsageError, print_json, until_told_to_stop
 from tools.drill.false_alarms import DEFAULT_TIMES_MS, CurvePlan, run_curve
 from tools.drill.hub import network_here, run_in_hub
 from tools.drill.kinds import DRILLS, Drill, KillPrimary
@@ -20,8 +20,6 @@ from tools.drill.report import DrillPlan, RoundReport
 from tools.drill.run import RETRANSMITTERS, Conditions, failover, run_drill
 from tools.drill.servers import APACHE, EMBEDDED, check_choice
 from tools.options import JsonOption
-
-Result = TypeVar("Result")
 
 CLIENTS = 4
 _MOST_REPLICAS = 7
@@ -145,7 +143,7 @@ def false_alarms(
     plan = CurvePlan(
         times, seconds, rounds, rate, burners, choice, replicas, gateways, CLIENTS, seed
     )
-    curve = asyncio.run(_until_told_to_stop(lambda: run_curve(plan, _say)))
+    curve = asyncio.run(until_told_to_stop(lambda: run_curve(plan, _say)))
     if as_json:
         print_json(curve.summary())
     else:
@@ -179,28 +177,13 @@ def _drill(kind: type[Drill], plan: DrillPlan, keep_logs: Path | None, *, as_jso
             _say(line) if as_json else print(line, flush=True)
 
     _say(f"{kind.name}: starting {plan.replicas} replicas, {RETRANSMITTERS} retransmitters ...")
-    report = asyncio.run(_until_told_to_stop(lambda: run_drill(kind(), conditions, on_round)))
+    report = asyncio.run(until_told_to_stop(lambda: run_drill(kind(), conditions, on_round)))
     if as_json:
         print_json(report.summary())
     else:
         print(*report.lines(), sep="\n")
     if not report.is_sound:
         sys.exit(ExitStatus.FAILED)
-
-
-async def _until_told_to_stop(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    """Do the work; at SIGINT, SIGTERM or SIGHUP end all that it has started, and exit."""
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    working = asyncio.ensure_future(work())
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not working.done():
-        working.cancel()
-        await asyncio.wait({working})
-        sys.exit(ExitStatus.INTERRUPTED)
-    return working.result()
 
 
 def _say(line: str) -> None:
