@@ -173,11 +173,6 @@ def summarize(bytes frames not None):
     return summary_of(&counts)
 
 
-def offset_after(bytes frames not None, Py_ssize_t count):
-    """Where the first `count` of some verified frames end; the end of all when there are fewer."""
-    return skip_frames(<const uint8_t *>PyBytes_AS_STRING(frames), PyBytes_GET_SIZE(frames), count)
-
-
 def cut_frames(bytes frames not None, Py_ssize_t skip, Py_ssize_t count):
     """The `count` verified frames after the first `skip`, as far as there are so many."""
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(frames)

@@ -101,19 +101,10 @@ def summarize(frames: bytes) -> Summary:
     return _summary(read_frames(frames))
 
 
-def offset_after(frames: bytes, count: int) -> int:
-    """Where the first `count` of some verified frames end; the end of all when there are fewer."""
-    offset = 0
-    while count > 0 and offset < len(frames):
-        offset += int.from_bytes(frames[offset : offset + _LENGTH_BYTES], "big")
-        count -= 1
-    return offset
-
-
 def cut_frames(frames: bytes, skip: int, count: int) -> tuple[bytes, Summary]:
     """The `count` verified frames after the first `skip`, as far as there are so many."""
-    begin = offset_after(frames, skip)
-    cut = frames[begin : begin + offset_after(frames[begin:], count)]
+    begin = _offset_after(frames, skip)
+    cut = frames[begin : begin + _offset_after(frames[begin:], count)]
     return cut, summarize(cut)
 
 
@@ -193,6 +184,15 @@ def _frames(frames: bytes) -> Iterator[Frame]:
         frame = decode_verified(frames, offset)
         yield frame
         offset += len(frame.data)
+
+
+def _offset_after(frames: bytes, count: int) -> int:
+    """Where the first `count` of some verified frames end; the end of all when there are fewer."""
+    offset = 0
+    while count > 0 and offset < len(frames):
+        offset += int.from_bytes(frames[offset : offset + _LENGTH_BYTES], "big")
+        count -= 1
+    return offset
 
 
 def _summary(frames: Sequence[Frame]) -> Summary:

@@ -18,7 +18,6 @@ __all__ = ["BatchScan", "GroupScan", "PacketScan", "Summary"]
 IN_USE = _frames.__name__
 cut_frames = _frames.cut_frames
 encode_packets = _frames.encode_packets
-offset_after = _frames.offset_after
 read_frames = _frames.read_frames
 scan_batch = _frames.scan_batch
 scan_packet = _frames.scan_packet

@@ -193,8 +193,6 @@ def test_frames_are_read_as_the_codec_decodes_them(twin: Any, contents: list[byt
         ends = frame.sequence if frame.is_end else ends
     summary = twin.summarize(together)
     assert (summary, type(summary)) == ((len(contents), ends, types), Summary)
-    for count in range(-1, len(contents) + 2):
-        assert twin.offset_after(together, count) == len(b"".join(contents[: max(0, count)]))
 
 
 @both

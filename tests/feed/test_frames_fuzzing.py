@@ -181,7 +181,7 @@ def test_the_compiled_twin_reads_no_further_than_there_are_bytes(begin: bytes, r
     for result in (
         outcome(COMPILED.read_frames, garbage),
         outcome(COMPILED.summarize, garbage),
-        outcome(COMPILED.offset_after, garbage, 2),
+        outcome(COMPILED.cut_frames, garbage, 0, 2),
         outcome(COMPILED.encode_packets, header, garbage, 1400),
     ):
         assert isinstance(result, str) is bool(rest)

@@ -99,7 +99,7 @@ def _judge_packet(data: bytes) -> None:
     assert agreed("summarize", run) == scan.summary
     for is_open in (False, True):
         agreed("whole_groups", run, is_open)
-    agreed("offset_after", run, len(frames) // 2)
+    agreed("cut_frames", run, len(frames) // 2, len(frames))
     agreed("encode_packets", header, run, 400)
 
 
