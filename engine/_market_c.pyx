@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True
 # distutils: include_dirs = feed engine
-# distutils: depends = feed/wire.h engine/memory.h engine/kernel.h engine/incoming.pxi engine/matching_core.pxi
+# distutils: depends = feed/wire.h engine/memory.h engine/kernel.h engine/incoming.pxi engine/matching_core.pxi engine/snapshots.pxi engine/sorting.h
 # distutils: extra_compile_args = -O3 --param=max-inline-insns-single=1500 --param=large-function-growth=3000 --param=inline-unit-growth=300
 """The market as a compiled machine: what `engine.markets.ReferenceMarket` does, byte for byte.
 
@@ -22,27 +22,31 @@ from engine.batches cimport (
     LockstepCore, LockstepOperation, LockstepTotals, LockstepTrade, let_in, list_instrument,
     run_batch,
 )
-from engine.canonical cimport (
-    CLIENT_RECORD_BYTES, INSTRUMENT_RECORD_BYTES, ORDER_RECORD_BYTES, client_record,
-    instrument_record, order_record,
-)
 from engine.commands cimport admits, carry_out, coming_command
-from engine.core cimport core_close, core_open
+from engine.core cimport core_close, core_open, events_trim
 from engine.directory cimport directory_find
-from engine.framing cimport LETTERS, Frames, body_bytes, frames_clear, write_group
+from engine.framing cimport (
+    LETTERS, Frames, body_bytes, close_frame, command_bytes, frames_clear, frames_reserve,
+    write_group,
+)
 from engine.lookahead cimport AHEAD, Coming, is_worth_looking_ahead, look_ahead
 from engine.records cimport (
-    ASKS, BIDS, LADDERS, Core, Ladder, Order, client_at, instrument_at, level_at, order_at,
+    ASKS, BIDS, Core, Ladder, Order, instrument_at, level_at, order_at,
+)
+from engine.restoring cimport (
+    Restoring, restoring_free, restoring_open, take_frames, take_whole,
 )
 from engine.rules cimport (
     DONE, MORE_THAN_OPEN, NAME_IN_USE, NO_COMMAND, OUT_OF_MEMORY, UNKNOWN_CLIENT,
 )
+from engine.state cimport Walk, next_record, walk_close, walk_open
 from feed.layout cimport *
 from feed.wire cimport crc32c_prepare, load_u16, load_u32, load_u64
 
 from engine import market
-from engine.machine import Followed, Sequenced
+from engine.machine import SNAPSHOT_RUN_FRAMES, Followed, Sequenced
 from engine.reference import cannot_carry_out, difference, other_length
+from engine.state_error import StateError
 from feed.book import BookEntry
 from feed.codec import FRAME_TYPES, WireError, decode_verified, encode_body
 from feed.frames import Summary, read_frames
@@ -60,7 +64,8 @@ _WHY_NOT = {
 
 
 cdef enum:
-    RECORDS_AT_ONCE = 64  # of orders, into the checksum of the state
+    RECORDS_AT_ONCE = 512  # of orders, into the checksum of the state
+    RECORD_BYTES = 1 + ORDER_STATE_BYTES  # of the longest: its type and its body
 
 
 cdef class KernelMarket:
@@ -68,6 +73,7 @@ cdef class KernelMarket:
 
     cdef Core core
     cdef Frames frames  # of the call that is under way
+    cdef uint64_t calls  # that may have changed it
 
     def __cinit__(self):
         # Read now, and not when the module was loaded: tests lower the limit.
@@ -87,6 +93,11 @@ cdef class KernelMarket:
     def live_orders(self):
         """How many orders live, resting or waiting for their stop price."""
         return self.core.orders.live
+
+    @property
+    def day(self):
+        """The day that it is, as YYYYMMDD; 0 before the first."""
+        return self.core.day
 
     @property
     def frame_counts(self):
@@ -179,20 +190,49 @@ cdef class KernelMarket:
             raise AssertionError(wrong.decode())
 
     def digest(self):
-        """The SHA-256 of the whole state in a canonical order."""
-        cdef uint8_t[INSTRUMENT_RECORD_BYTES] instrument
-        cdef uint8_t[CLIENT_RECORD_BYTES] client
-        cdef uint32_t index, ladder
+        """The SHA-256 of the whole state: of each of its records, the type and the body."""
+        cdef uint8_t[RECORDS_AT_ONCE * RECORD_BYTES] records
+        cdef size_t size = 0
+        cdef Walk walk
         state = hashlib.sha256()
-        for _, index in self.sorted_instruments():
-            instrument_record(instrument_at(&self.core, index), instrument)
-            state.update(instrument[:INSTRUMENT_RECORD_BYTES])
-            for ladder in range(LADDERS):
-                self.digest_ladder(state, &instrument_at(&self.core, index).ladders[ladder])
-        for _, index in self.sorted_clients():
-            client_record(client_at(&self.core, index), client)
-            state.update(client[:CLIENT_RECORD_BYTES])
+        try:
+            if not walk_open(&walk, &self.core):
+                raise MemoryError("no memory for a way through the state")
+            while True:
+                records[size] = next_record(&self.core, &walk, &records[size + 1])
+                if records[size] == 0:
+                    break
+                size += 1 + body_bytes(records[size])
+                if sizeof(records) - size < RECORD_BYTES:
+                    state.update(records[:size])
+                    size = 0
+            state.update(records[:size])
+        finally:
+            walk_close(&walk)
         return state.digest()
+
+    def snapshot(self, uint64_t first_sequence, uint64_t time_ns):
+        """Its whole state, in runs of frames; the machine is not to be used until all are drawn."""
+        return SnapshotRuns(self, first_sequence, time_ns)
+
+    def restore(self, runs not None):
+        """Become, from empty, the machine whose snapshot this is.
+
+        Raises ValueError, which says what frame is wrong and why, when no market has such a state,
+        and when this one is not empty; it stays as it was.
+        """
+        cdef Restoring restoring
+        if self.core.day or self.core.instruments.live or self.core.clients.live:
+            raise ValueError("only an empty market can be restored")
+        self.begin()
+        restoring_open(&restoring, 0)
+        try:
+            take_state(self, runs, &restoring)
+        except BaseException:
+            self.empty()
+            raise
+        finally:
+            restoring_free(&restoring)
 
     def book_entries(self):
         """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
@@ -206,11 +246,24 @@ cdef class KernelMarket:
                 )
         return entries
 
+    cdef int empty(self) except -1:
+        """Forget whatever it knows."""
+        cdef Core core
+        if not core_open(&core, self.core.order_limit):
+            core_close(&core)
+            self.core.out_of_memory = True
+            raise MemoryError("no memory for an empty market")
+        core_close(&self.core)
+        self.core = core
+        return 0
+
     cdef int begin(self) except -1:
         """Begin a call: no frames yet."""
         if self.core.out_of_memory:
             raise MemoryError("the market ran out of memory before, and is of no use any more")
         frames_clear(&self.frames)
+        events_trim(&self.core)
+        self.calls += 1
         return 0
 
     cdef int carry_out_body(
@@ -231,9 +284,7 @@ cdef class KernelMarket:
 
     cdef object run(self, uint64_t first_sequence):
         """The frames of this call."""
-        frames = PyBytes_FromStringAndSize(<const char *> self.frames.data, self.frames.size)
-        summary = Summary(self.frames.count, self.frames.end_sequence, self.frames.types)
-        return Run(first_sequence, frames, summary)
+        return run_of(&self.frames, first_sequence)
 
     cdef object repeat(self, bytes data, size_t begin, size_t end, uint64_t count, bint whole):
         """Carry out the group that begins there in the list, and compare its frames.
@@ -275,33 +326,6 @@ cdef class KernelMarket:
             for index in range(1, self.core.instruments.used)
         ])
 
-    cdef list sorted_clients(self):
-        """Number and index of each."""
-        cdef uint32_t index
-        return sorted([
-            (client_at(&self.core, index).number, index)
-            for index in range(1, self.core.clients.used)
-        ])
-
-    cdef int digest_ladder(self, state, const Ladder *ladder) except -1:
-        """Put the orders of a ladder into the checksum of the state."""
-        cdef uint8_t[RECORDS_AT_ONCE * ORDER_RECORD_BYTES] records
-        cdef size_t size = 0
-        cdef uint32_t index
-        cdef uint32_t level = ladder.best
-        while level != NONE:
-            index = level_at(&self.core, level).first
-            while index != NONE:
-                if size == sizeof(records):
-                    state.update(records[:size])
-                    size = 0
-                order_record(&self.core, order_at(&self.core, index), &records[size])
-                size += ORDER_RECORD_BYTES
-                index = order_at(&self.core, index).next
-            level = level_at(&self.core, level).next
-        state.update(records[:size])
-        return 0
-
     cdef int list_ladder(self, list entries, bytes symbol, side, const Ladder *ladder) except -1:
         """Append the orders of one side of a book to the entries."""
         cdef const Order *order
@@ -318,4 +342,5 @@ cdef class KernelMarket:
 
 
 include "incoming.pxi"
+include "snapshots.pxi"
 include "matching_core.pxi"

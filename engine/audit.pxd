@@ -7,7 +7,8 @@ What `engine.invariants` checks, and that arenas, indexes, trees and lists are w
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from engine.arena cimport NONE, arena_audit
-from engine.crossing cimport is_buy, is_stop_reached
+from engine.crossing cimport is_buy, is_stop_reached, rests
+from engine.days cimport is_day
 from engine.directory cimport directory_find
 from engine.ladder cimport LEAST_KEY, UNUSED_KEY
 from engine.order_index cimport index_find, index_hash
@@ -15,9 +16,7 @@ from engine.records cimport (
     ASKS, BIDS, BUY_STOPS, LADDERS, NODE_WIDTH, Client, Core, Instrument, Ladder,
     Level, Node, Order, client_at, instrument_at, key_of, level_at, node_at, order_at, price_of,
 )
-from feed.layout cimport (
-    ORDER_TYPE_LIMIT, ORDER_TYPE_STOP, ORDER_TYPE_STOP_LIMIT, TIME_IN_FORCE_DAY,
-)
+from feed.layout cimport ORDER_TYPE_LIMIT, ORDER_TYPE_STOP, ORDER_TYPE_STOP_LIMIT
 
 
 # What was met on the way through the ladders.
@@ -32,6 +31,8 @@ cdef inline const char *audit(const Core *core) noexcept nogil:
     cdef Tally tally
     cdef uint32_t index, ladder
     cdef const char *wrong = audit_arenas(core)
+    if wrong == NULL and core.day and not is_day(core.day):
+        wrong = "the day is no date"
     tally.orders = tally.levels = tally.nodes = 0
     for index in range(1, core.instruments.used):
         if wrong == NULL:
@@ -224,7 +225,7 @@ cdef inline const char *audit_order(
             return "an order at a wrong price"
         if order.stop_price:
             return "a waiting stop in the book"
-        if order.order_type != ORDER_TYPE_LIMIT or order.time_in_force != TIME_IN_FORCE_DAY:
+        if order.order_type != ORDER_TYPE_LIMIT or not rests(order.time_in_force):
             return "an order rests that may not"
         return NULL
     if level.key != key_of(ladder, order.stop_price):

@@ -1,34 +1,27 @@
 """The checks that a command must pass: each refusal of docs/machine.md, in its order there."""
 
 from engine.book import Instrument
+from engine.codes import (
+    CAPACITIES,
+    ORDER_TYPES,
+    POST_ONLY,
+    RESTING_TIMES,
+    SIDES,
+    TIMES_IN_FORCE,
+    WITH_LIMIT,
+    WITH_STOP,
+)
 from engine.orders import Order
 from engine.rejects import RejectReason
-from feed.messages import (
-    Capacity,
-    EnterOrder,
-    OrderType,
-    PostOnly,
-    ReplaceOrder,
-    ShortSale,
-    Side,
-    TimeInForce,
-)
+from feed.messages import EnterOrder, OrderType, PostOnly, ReplaceOrder, ShortSale, Side
 
 MAX_QUANTITY = 999_999  # OUCH 5.0's own limit
 MAX_PRICE = 1_999_999_900  # OUCH's 199,999.99
 
-_SIDES = frozenset(map(int, Side))
-_ORDER_TYPES = frozenset(map(int, OrderType))
-_TIMES_IN_FORCE = frozenset(map(int, TimeInForce))
-_POST_ONLY = frozenset(map(int, PostOnly))
-_CAPACITIES = frozenset(map(int, Capacity))
-_WITH_LIMIT = frozenset({int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)})
-_WITH_STOP = frozenset({int(OrderType.STOP), int(OrderType.STOP_LIMIT)})
 _BUY = int(Side.BUY)
 _SELL_SHORT = int(Side.SELL_SHORT)
 _FORBIDDEN = int(ShortSale.FORBIDDEN)
 _LIMIT = int(OrderType.LIMIT)
-_DAY = int(TimeInForce.DAY)
 _POST_ONLY_YES = int(PostOnly.YES)
 
 
@@ -39,27 +32,27 @@ def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectRe
     _, _, _, side, order_type, time_in_force, post_only, quantity, price, stop, capacity, _ = (
         command
     )
-    if side not in _SIDES:
+    if side not in SIDES:
         return RejectReason.INVALID_SIDE
-    if order_type not in _ORDER_TYPES:
+    if order_type not in ORDER_TYPES:
         return RejectReason.INVALID_ORDER_TYPE
-    if time_in_force not in _TIMES_IN_FORCE:
+    if time_in_force not in TIMES_IN_FORCE:
         return RejectReason.INVALID_TIME_IN_FORCE
-    if post_only not in _POST_ONLY:
+    if post_only not in POST_ONLY:
         return RejectReason.INVALID_POST_ONLY
-    if capacity not in _CAPACITIES:
+    if capacity not in CAPACITIES:
         return RejectReason.INVALID_CAPACITY
     if instrument.is_halted:
         return RejectReason.HALTED
     if side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
         return RejectReason.SHORT_SALE_FORBIDDEN
-    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
+    if not is_quantity(instrument, quantity):
         return RejectReason.INVALID_QUANTITY
     reason = _refuse_prices(
-        instrument, price, stop, order_type in _WITH_LIMIT, order_type in _WITH_STOP
+        instrument, price, stop, order_type in WITH_LIMIT, order_type in WITH_STOP
     )
     if reason is None and post_only == _POST_ONLY_YES:
-        is_plain = order_type == _LIMIT and time_in_force == _DAY
+        is_plain = order_type == _LIMIT and time_in_force in RESTING_TIMES
         return _refuse_post_only(instrument, side == _BUY, price, is_plain)
     return reason
 
@@ -68,21 +61,20 @@ def refuse_replace(
     instrument: Instrument, order: Order, command: ReplaceOrder
 ) -> RejectReason | None:
     """Why new terms for a live order are refused; None when they are fine."""
-    if command.time_in_force not in _TIMES_IN_FORCE:
+    if command.time_in_force not in TIMES_IN_FORCE:
         return RejectReason.INVALID_TIME_IN_FORCE
     if instrument.is_halted:
         return RejectReason.HALTED
-    quantity = command.quantity
-    if not 0 < quantity <= MAX_QUANTITY or quantity % instrument.lot_size:
+    if not is_quantity(instrument, command.quantity):
         return RejectReason.INVALID_QUANTITY
-    if quantity <= order.executed:
+    if command.quantity <= order.executed:
         return RejectReason.QUANTITY_ALREADY_EXECUTED
     sets_stop = order.stop_price != 0 and command.stop_price != 0
     reason = _refuse_prices(
         instrument, command.price, command.stop_price, order.has_limit, sets_stop
     )
     if reason is None and order.post_only == _POST_ONLY_YES:
-        is_plain = command.time_in_force == _DAY
+        is_plain = command.time_in_force in RESTING_TIMES
         return _refuse_post_only(instrument, order.is_buy, command.price, is_plain)
     return reason
 
@@ -91,9 +83,9 @@ def _refuse_prices(
     instrument: Instrument, price: int, stop_price: int, has_limit: bool, has_stop: bool
 ) -> RejectReason | None:
     """Why a price won't do; `has_limit` and `has_stop`: which ones there are."""
-    if not _is_price(instrument, price) if has_limit else price:
+    if not is_price(instrument, price) if has_limit else price:
         return RejectReason.INVALID_PRICE
-    if not _is_price(instrument, stop_price) if has_stop else stop_price:
+    if not is_price(instrument, stop_price) if has_stop else stop_price:
         return RejectReason.INVALID_STOP_PRICE
     return None
 
@@ -101,7 +93,7 @@ def _refuse_prices(
 def _refuse_post_only(
     instrument: Instrument, is_buy: bool, price: int, is_plain: bool
 ) -> RejectReason | None:
-    """Why an order may not be post-only; `is_plain`: it is a limit order for the day."""
+    """Why an order may not be post-only; `is_plain`: it is a limit order that may rest."""
     if not is_plain:
         return RejectReason.POST_ONLY_COMBINATION
     opposite = instrument.asks if is_buy else instrument.bids
@@ -110,5 +102,11 @@ def _refuse_post_only(
     return None
 
 
-def _is_price(instrument: Instrument, price: int) -> bool:
+def is_quantity(instrument: Instrument, quantity: int) -> bool:
+    """Whether an order may ask for so much."""
+    return 0 < quantity <= MAX_QUANTITY and quantity % instrument.lot_size == 0
+
+
+def is_price(instrument: Instrument, price: int) -> bool:
+    """Whether an order may name this price."""
     return 0 < price <= MAX_PRICE and price % instrument.tick_size == 0

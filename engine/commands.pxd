@@ -19,17 +19,15 @@ from engine.layout cimport (
 from engine.lookahead cimport Coming, coming_cancel, coming_order
 from engine.order_index cimport index_find
 from engine.records cimport Client, Core, Instrument, client_at, instrument_at, order_at
-from engine.refusals cimport EnterOrder, ReplaceOrder
+from engine.refusals cimport (
+    EnterOrder, ReplaceOrder, is_self_trade_mode, is_short_sale, is_trading_state,
+)
 from engine.rules cimport (
-    ALL_SYMBOLS, DONE, NO_COMMAND, OUT_OF_MEMORY, cancel, enter, has_something_to_cancel,
-    is_mass_cancel_reason, mass_cancel, reject, replace,
+    ALL_SYMBOLS, DONE, NOBODY, NO_COMMAND, OUT_OF_MEMORY, cancel, enter,
+    has_something_to_cancel, is_mass_cancel_reason, mass_cancel, new_day, reject, replace,
 )
 from feed.layout cimport *
 from feed.wire cimport load_u32, load_u64
-
-
-cdef enum:
-    NOBODY = 0  # the client of commands that no client sent
 
 
 cdef inline uint32_t find_client(const Core *core, const uint8_t *at) noexcept nogil:
@@ -60,7 +58,11 @@ cdef inline bint admits(
     """Whether a command, sent under this log-in, gets a place in the list at all."""
     if command_type == TYPE_DEFINE_INSTRUMENT:
         return not is_listed(core, body)
-    if command_type == TYPE_SET_TRADING_STATE or command_type == TYPE_EPOCH:
+    if (
+        command_type == TYPE_SET_TRADING_STATE
+        or command_type == TYPE_NEW_DAY
+        or command_type == TYPE_EPOCH
+    ):
         return True
     # All others are a client's, whose number stands at the beginning of each.
     return client_admits(core, login, command_type, body)
@@ -160,6 +162,8 @@ cdef inline int carry_out(
         return define_instrument(core, body)
     if command_type == TYPE_SET_TRADING_STATE:
         return set_trading_state(core, body)
+    if command_type == TYPE_NEW_DAY:
+        return new_day(core, load_u32(body + NEW_DAY_DAY_AT))
     return DONE if command_type == TYPE_EPOCH else NO_COMMAND
 
 
@@ -167,12 +171,7 @@ cdef inline int log_in(Core *core, const uint8_t *body) noexcept nogil:
     cdef uint32_t number = load_u32(body + LOG_IN_CLIENT_AT)
     cdef uint8_t mode = body[LOG_IN_SELF_TRADE_PREVENTION_AT]
     cdef uint32_t index
-    if not (
-        mode == SELF_TRADE_PREVENTION_OFF
-        or mode == SELF_TRADE_PREVENTION_CANCEL_NEWEST
-        or mode == SELF_TRADE_PREVENTION_CANCEL_OLDEST
-        or mode == SELF_TRADE_PREVENTION_CANCEL_BOTH
-    ):
+    if not is_self_trade_mode(mode):
         return reject(core, number, 0, REJECT_REASON_INVALID_SELF_TRADE_PREVENTION)
     index = directory_find(&core.client_numbers, number)
     if index == NONE:
@@ -195,7 +194,7 @@ cdef inline int define_instrument(Core *core, const uint8_t *body) noexcept nogi
         return reject(core, NOBODY, 0, REJECT_REASON_INSTRUMENT_EXISTS)
     if tick_size == 0 or lot_size == 0:
         return reject(core, NOBODY, 0, REJECT_REASON_INVALID_TICK_OR_LOT_SIZE)
-    if not (short_sale == SHORT_SALE_ALLOWED or short_sale == SHORT_SALE_FORBIDDEN):
+    if not is_short_sale(short_sale):
         return reject(core, NOBODY, 0, REJECT_REASON_INVALID_SHORT_SALE)
     if add_instrument(core, symbol, tick_size, lot_size, short_sale) == NONE:
         return OUT_OF_MEMORY
@@ -207,7 +206,7 @@ cdef inline int set_trading_state(Core *core, const uint8_t *body) noexcept nogi
     cdef uint8_t state = body[SET_TRADING_STATE_STATE_AT]
     if index == NONE:
         return reject(core, NOBODY, 0, REJECT_REASON_UNKNOWN_SYMBOL)
-    if not (state == TRADING_STATE_HALTED or state == TRADING_STATE_TRADING):
+    if not is_trading_state(state):
         return reject(core, NOBODY, 0, REJECT_REASON_INVALID_TRADING_STATE)
     instrument_at(core, index).is_halted = state == TRADING_STATE_HALTED
     return DONE

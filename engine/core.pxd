@@ -21,6 +21,7 @@ cdef enum:
     FIRST_OTHERS = 32
     FIRST_INDEX_BITS = 8
     FIRST_EVENTS = 64
+    MOST_KEPT_EVENTS = 4096  # from one command to the next; one that ends a day may cause millions
 
 
 cdef inline bint core_open(Core *core, uint32_t order_limit) noexcept nogil:
@@ -53,6 +54,17 @@ cdef inline void core_close(Core *core) noexcept nogil:
     directory_close(&core.symbols)
     free(core.events)
     core.events = NULL
+
+
+cdef inline void events_trim(Core *core) noexcept nogil:
+    """Give back what the events of a great command have taken."""
+    cdef Event *events
+    if core.event_capacity > MOST_KEPT_EVENTS:
+        events = <Event *> realloc(core.events, MOST_KEPT_EVENTS * sizeof(Event))
+        if events != NULL:
+            core.events = events
+            core.event_capacity = MOST_KEPT_EVENTS
+            core.event_count = 0
 
 
 cdef inline Event *emit(Core *core, uint8_t event_type) noexcept nogil:

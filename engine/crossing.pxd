@@ -19,7 +19,8 @@ from feed.layout cimport (
     ORDER_TYPE_LIMIT, ORDER_TYPE_MARKET, ORDER_TYPE_STOP_LIMIT,
     SELF_TRADE_PREVENTION_CANCEL_BOTH, SELF_TRADE_PREVENTION_CANCEL_NEWEST,
     SELF_TRADE_PREVENTION_CANCEL_OLDEST, SELF_TRADE_PREVENTION_OFF, SIDE_BUY,
-    TIME_IN_FORCE_DAY, TIME_IN_FORCE_FILL_OR_KILL, TYPE_CANCELED, TYPE_TRADE, TYPE_TRIGGERED,
+    TIME_IN_FORCE_DAY, TIME_IN_FORCE_FILL_OR_KILL, TIME_IN_FORCE_GOOD_TILL_CANCEL, TYPE_CANCELED,
+    TYPE_TRADE, TYPE_TRIGGERED,
 )
 
 cdef enum:
@@ -45,6 +46,11 @@ cdef inline bint is_buy(const Order *order) noexcept nogil:
 cdef inline uint32_t book_side(uint8_t side) noexcept nogil:
     """BIDS or ASKS: without a branch, which nobody could predict."""
     return BIDS + (ASKS - BIDS) * (side != SIDE_BUY)
+
+
+cdef inline bint rests(uint8_t time_in_force) noexcept nogil:
+    """Whether a limit order of this time in force rests with what it could not trade."""
+    return (time_in_force == TIME_IN_FORCE_DAY) | (time_in_force == TIME_IN_FORCE_GOOD_TILL_CANCEL)
 
 
 cdef inline bint has_limit(const Order *order) noexcept nogil:
@@ -153,7 +159,7 @@ cdef inline void match(
         trade(core, instrument_index, makers, limit_key, order, reach)
     if order.leaves == 0:
         forget(core, index)
-    elif order.order_type == ORDER_TYPE_LIMIT and order.time_in_force == TIME_IN_FORCE_DAY:
+    elif order.order_type == ORDER_TYPE_LIMIT and rests(order.time_in_force):
         if not ladder_reserve(core):
             core.out_of_memory = True
             return

@@ -2,7 +2,7 @@
 """The core's commands from bytes, and its events to frames with their checksums."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from engine.directory cimport directory_find
@@ -13,6 +13,8 @@ from feed.wire cimport crc32c, load_u32, load_u64, store_u16, store_u32, store_u
 
 cdef enum:
     FIRST_FRAMES_BYTES = 4096
+    # More than a call's frames take, unless it ends a day or sweeps a deep book: that much is kept.
+    MOST_KEPT_BYTES = 1 << 18
     LETTERS = 26
 
 
@@ -28,7 +30,11 @@ cdef struct Frames:
 
 
 cdef inline void frames_clear(Frames *frames) noexcept nogil:
-    """Begin anew; the counts by type go on."""
+    """Begin anew; the counts by type go on. What a great group has taken is given back."""
+    if frames.capacity > MOST_KEPT_BYTES:
+        free(frames.data)
+        frames.data = NULL
+        frames.capacity = 0
     frames.size = 0
     frames.count = 0
     frames.end_sequence = 0
@@ -53,24 +59,14 @@ cdef inline bint frames_reserve(Frames *frames, size_t more) noexcept nogil:
     return True
 
 
-cdef inline size_t body_bytes(uint8_t frame_type) noexcept nogil:
-    """The size of a body of this type; 0 when the type is not known."""
+cdef inline size_t command_bytes(uint8_t frame_type) noexcept nogil:
+    """The size of a command's body; 0 when the type is of none."""
     if frame_type == TYPE_ENTER_ORDER:
         return ENTER_ORDER_BYTES
     if frame_type == TYPE_CANCEL_ORDER:
         return CANCEL_ORDER_BYTES
-    if frame_type == TYPE_TRADE:
-        return TRADE_BYTES
-    if frame_type == TYPE_CANCELED:
-        return CANCELED_BYTES
     if frame_type == TYPE_REPLACE_ORDER:
         return REPLACE_ORDER_BYTES
-    if frame_type == TYPE_REPLACED:
-        return REPLACED_BYTES
-    if frame_type == TYPE_REJECTED:
-        return REJECTED_BYTES
-    if frame_type == TYPE_TRIGGERED:
-        return TRIGGERED_BYTES
     if frame_type == TYPE_MASS_CANCEL:
         return MASS_CANCEL_BYTES
     if frame_type == TYPE_LOG_IN:
@@ -81,7 +77,54 @@ cdef inline size_t body_bytes(uint8_t frame_type) noexcept nogil:
         return DEFINE_INSTRUMENT_BYTES
     if frame_type == TYPE_EPOCH:
         return EPOCH_BYTES
+    if frame_type == TYPE_NEW_DAY:
+        return NEW_DAY_BYTES
     return 0
+
+
+cdef inline size_t event_bytes(uint8_t frame_type) noexcept nogil:
+    """The size of an event's body; 0 when the type is of none."""
+    if frame_type == TYPE_TRADE:
+        return TRADE_BYTES
+    if frame_type == TYPE_CANCELED:
+        return CANCELED_BYTES
+    if frame_type == TYPE_REPLACED:
+        return REPLACED_BYTES
+    if frame_type == TYPE_REJECTED:
+        return REJECTED_BYTES
+    if frame_type == TYPE_TRIGGERED:
+        return TRIGGERED_BYTES
+    return 0
+
+
+cdef inline size_t snapshot_bytes(uint8_t frame_type) noexcept nogil:
+    """The size of a body that stands in snapshots; 0 when the type is of none."""
+    if frame_type == TYPE_ORDER_STATE:
+        return ORDER_STATE_BYTES
+    if frame_type == TYPE_CLIENT_STATE:
+        return CLIENT_STATE_BYTES
+    if frame_type == TYPE_INSTRUMENT_STATE:
+        return INSTRUMENT_STATE_BYTES
+    if frame_type == TYPE_MARKET_STATE:
+        return MARKET_STATE_BYTES
+    if frame_type == TYPE_SNAPSHOT:
+        return SNAPSHOT_BYTES
+    if frame_type == TYPE_SNAPSHOT_END:
+        return SNAPSHOT_END_BYTES
+    return 0
+
+
+cdef inline size_t body_bytes(uint8_t frame_type) noexcept nogil:
+    """The size of a body of this type; 0 when the type is not known."""
+    cdef size_t size = command_bytes(frame_type)
+    if size == 0:
+        size = event_bytes(frame_type)
+    return size if size else snapshot_bytes(frame_type)
+
+
+cdef inline bint opens_group(uint8_t frame_type) noexcept nogil:
+    """Whether frames of this type are the first of their groups."""
+    return command_bytes(frame_type) or frame_type == TYPE_SNAPSHOT
 
 
 cdef inline EnterOrder read_enter(const Core *core, const uint8_t *body) noexcept nogil:
@@ -133,7 +176,7 @@ cdef inline bint write_group(
     cdef size_t index
     cdef uint64_t last = sequence + core.event_count
     cdef uint8_t flags = FRAME_FLAG_COMMAND
-    cdef size_t size = body_bytes(command_type)
+    cdef size_t size = command_bytes(command_type)
     if not frames_reserve(frames, (1 + core.event_count) * LONGEST_FRAME_BYTES):
         return False
     if core.event_count == 0:

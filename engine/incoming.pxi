@@ -5,35 +5,20 @@ cdef int check_submissions(bytes data) except -1:
     cdef const uint8_t *submissions = data
     cdef size_t size = len(data)
     cdef size_t offset = 0
-    cdef size_t length
+    cdef size_t length, size_of_body
     cdef uint8_t command_type
     while offset < size:
         if size - offset < SUBMISSION_HEADER_BYTES:
             raise WireError("truncated submission")
         length = load_u16(submissions + offset + SUBMISSION_HEADER_LENGTH_AT)
         command_type = submissions[offset + SUBMISSION_HEADER_TYPE_AT]
-        if not is_command(command_type) or (
-            length != SUBMISSION_HEADER_BYTES + body_bytes(command_type)
-        ):
+        size_of_body = command_bytes(command_type)
+        if size_of_body == 0 or length != SUBMISSION_HEADER_BYTES + size_of_body:
             raise WireError(f"not a submission: type {command_type}, length {length}")
         if size - offset < length:
             raise WireError("truncated body")
         offset += length
     return 0
-
-
-cdef inline bint is_command(uint8_t frame_type) noexcept nogil:
-    """Whether frames of this type open groups."""
-    return (
-        frame_type == TYPE_ENTER_ORDER
-        or frame_type == TYPE_CANCEL_ORDER
-        or frame_type == TYPE_REPLACE_ORDER
-        or frame_type == TYPE_MASS_CANCEL
-        or frame_type == TYPE_LOG_IN
-        or frame_type == TYPE_SET_TRADING_STATE
-        or frame_type == TYPE_DEFINE_INSTRUMENT
-        or frame_type == TYPE_EPOCH
-    )
 
 
 cdef inline const uint8_t *look_ahead_at_submissions(

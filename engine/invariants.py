@@ -1,25 +1,20 @@
-"""What always holds in the market, and its whole state in a canonical order."""
+"""What always holds in the market."""
 
-import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.book import Instrument, Ladder
+from engine.codes import RESTING_TIMES, WITH_LIMIT, WITH_STOP
+from engine.days import is_day
 from engine.orders import Order
-from feed.messages import OrderType, Side, TimeInForce
+from feed.messages import OrderType, Side
 
 if TYPE_CHECKING:
     from engine.market import Market
 
-_STOP_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT)
-_LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT)
-_INSTRUMENT = struct.Struct(">c8sQQBBQ")
-_ORDER = struct.Struct(">cQIIBBBBBQQQQQQ")
-_CLIENT = struct.Struct(">cIQIB")
-
 
 def check(market: "Market") -> None:
     """Raise AssertionError when the market breaks an invariant of docs/machine.md."""
+    assert market.day == 0 or is_day(market.day), "the day is no date"
     standing: dict[int, Order] = {}
     for symbol, instrument in market.instruments.items():
         assert symbol == instrument.symbol, "instrument under another symbol"
@@ -54,7 +49,7 @@ def _check_instrument(instrument: Instrument) -> None:
                 assert order.price == level.price, "order at a wrong price"
                 assert not order.stop_price, "a waiting stop in the book"
                 assert order.order_type == OrderType.LIMIT, "an order without a limit rests"
-                assert order.time_in_force == TimeInForce.DAY, "an order rests that may not"
+                assert order.time_in_force in RESTING_TIMES, "an order rests that may not"
     for ladder, is_buy in ((instrument.buy_stops, True), (instrument.sell_stops, False)):
         for level in ladder:
             last = instrument.last_price
@@ -63,7 +58,7 @@ def _check_instrument(instrument: Instrument) -> None:
             for order in level.orders.values():
                 assert order.is_buy == is_buy, "stop on the wrong side"
                 assert order.stop_price == level.price, "stop misplaced"
-                assert order.order_type in _STOP_TYPES, "an order waits that is no stop order"
+                assert order.order_type in WITH_STOP, "an order waits that is no stop order"
 
 
 def _check_ladder(ladder: Ladder) -> None:
@@ -78,51 +73,8 @@ def _check_ladder(ladder: Ladder) -> None:
             assert order.level is level, "order does not know its level"
             assert order.ladder is ladder, "order does not know its ladder"
             assert order.is_buy == (order.side == Side.BUY), "order forgot its side"
-            assert order.has_limit == (order.order_type in _LIMIT_TYPES), "order forgot its limit"
+            assert order.has_limit == (order.order_type in WITH_LIMIT), "order forgot its limit"
             assert order.leaves > 0, "an order with nothing left still stands"
             assert order.leaves + order.executed + order.canceled == order.quantity, (
                 "open, executed and canceled don't add up to what was asked for"
             )
-
-
-def canonical_records(market: "Market") -> Iterator[bytes]:
-    """The whole state, in bytes that depend on nothing but the state."""
-    for symbol in sorted(market.instruments):
-        instrument = market.instruments[symbol]
-        yield _INSTRUMENT.pack(
-            b"I",
-            symbol,
-            instrument.tick_size,
-            instrument.lot_size,
-            instrument.short_sale,
-            instrument.is_halted,
-            instrument.last_price,
-        )
-        for ladder in instrument.ladders:
-            for order in ladder.orders():
-                yield _order_record(order)
-    for number in sorted(market.clients):
-        client = market.clients[number]
-        yield _CLIENT.pack(
-            b"C", number, client.login, client.last_user_ref_num, client.self_trade_prevention
-        )
-
-
-def _order_record(order: Order) -> bytes:
-    return _ORDER.pack(
-        b"O",
-        order.number,
-        order.client,
-        order.user_ref_num,
-        order.side,
-        order.order_type,
-        order.time_in_force,
-        order.post_only,
-        order.capacity,
-        order.quantity,
-        order.leaves,
-        order.executed,
-        order.canceled,
-        order.price,
-        order.stop_price,
-    )

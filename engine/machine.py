@@ -4,12 +4,15 @@ Commands come in and groups of frames go out, both as bytes and many in one call
 be compiled, and need make no object for each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from feed.messages import Command
 from feed.run import Run
 from feed.schema import FrameType
+
+# Of a snapshot in one run: a megabyte or so, which takes a few milliseconds to write.
+SNAPSHOT_RUN_FRAMES = 16_384
 
 
 class Divergence(NamedTuple):
@@ -68,4 +71,21 @@ class Machine(Protocol):
         """Raise AssertionError when an invariant does not hold."""
 
     def digest(self) -> bytes:
-        """A checksum of the whole state; equal digests mean equal behaviour for ever."""
+        """The SHA-256 of the whole state; equal digests mean equal behaviour for ever.
+
+        It is that of the snapshot's frames, of each its type and its body.
+        """
+
+    def snapshot(self, first_sequence: int, time_ns: int) -> Iterator[Run]:
+        """Its whole state: frames numbered from `first_sequence`, in runs of a bounded size.
+
+        The machine is not to be used until all of them are drawn. Frames that were counted are no
+        part of the state.
+        """
+
+    def restore(self, runs: Iterable[Run]) -> None:
+        """Become, from empty, the machine whose snapshot this is.
+
+        Raises ValueError, which says what frame is wrong and why, when no machine has such a state,
+        and when this one is not empty; it stays as it was.
+        """

@@ -3,13 +3,20 @@
 It is a pure function of its commands. docs/machine.md tells its rules in words.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from engine import invariants
+from engine import invariants, restoring, state
 from engine.book import Instrument
 from engine.checks import refuse_enter, refuse_replace
+from engine.codes import (
+    MASS_CANCEL_REASONS,
+    RESTING_TIMES,
+    SELF_TRADE_MODES,
+    SHORT_SALE_CODES,
+    TRADING_STATES,
+)
+from engine.days import is_day
 from engine.matching import Matcher
 from engine.orders import Client, Order
 from engine.rejects import RejectReason
@@ -27,12 +34,13 @@ from feed.messages import (
     Event,
     LogIn,
     MassCancel,
+    Message,
+    NewDay,
     Rejected,
     Replaced,
     ReplaceOrder,
-    SelfTradePrevention,
     SetTradingState,
-    ShortSale,
+    State,
     TimeInForce,
     TradingState,
 )
@@ -40,10 +48,6 @@ from feed.messages import (
 MAX_LIVE_ORDERS = 4_000_000  # bounds the machine's memory: some 400 bytes an order
 
 _NOBODY = 0  # the client of commands that no client sent
-_MASS_CANCEL_REASONS = frozenset({int(CancelReason.USER), int(CancelReason.LINK_LOST)})
-_SELF_TRADE_MODES = frozenset(map(int, SelfTradePrevention))
-_SHORT_SALE_CODES = frozenset(map(int, ShortSale))
-_TRADING_STATES = frozenset(map(int, TradingState))
 _DAY = int(TimeInForce.DAY)
 
 
@@ -54,6 +58,7 @@ class Market:
         self.instruments: dict[bytes, Instrument] = {}
         self.clients: dict[int, Client] = {}
         self.orders: dict[int, Order] = {}  # the live ones, by number
+        self.day = 0  # as YYYYMMDD; 0 before the first
         self._matcher = Matcher(self.orders)
 
     def admits(self, login: int, command: Command) -> bool:
@@ -76,7 +81,7 @@ class Market:
                     return False
                 if command.user_ref_num:
                     return command.user_ref_num > client.last_user_ref_num
-                is_known = command.reason in _MASS_CANCEL_REASONS
+                is_known = command.reason in MASS_CANCEL_REASONS
                 return is_known and bool(self._orders_to_cancel(client, command.symbol))
             case LogIn():
                 known = self.clients.get(command.client)
@@ -84,7 +89,7 @@ class Market:
                 return command.client != _NOBODY and command.login not in (0, current)
             case DefineInstrument():
                 return not self._is_listed(command)
-            case SetTradingState() | Epoch():
+            case SetTradingState() | NewDay() | Epoch():
                 return True
             case _:
                 assert_never(command)
@@ -109,6 +114,8 @@ class Market:
                 return self._define_instrument(command)
             case SetTradingState():
                 return self._set_trading_state(command)
+            case NewDay():
+                return self._new_day(command)
             case Epoch():
                 return []
             case _:
@@ -119,11 +126,19 @@ class Market:
         invariants.check(self)
 
     def digest(self) -> bytes:
-        """The SHA-256 of the whole state in a canonical order."""
-        state = hashlib.sha256()
-        for record in invariants.canonical_records(self):
-            state.update(record)
-        return state.digest()
+        """The SHA-256 of the whole state: of each of its records, the type and the body."""
+        return state.digest(self)
+
+    def state(self) -> Iterator[State]:
+        """The whole state, in an order that depends on nothing but the state."""
+        return state.records(self)
+
+    def restore(self, records: Iterable[tuple[int, Message]]) -> None:
+        """Become, from empty, the market of these records, each with the number of its frame.
+
+        Raises ValueError when no market can have such a state, and stays empty.
+        """
+        restoring.restore(self, records, MAX_LIVE_ORDERS)
 
     def book_entries(self) -> Iterator[BookEntry]:
         """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
@@ -171,7 +186,7 @@ class Market:
             not order.stop_price
             and command.price == order.price
             and leaves <= order.leaves
-            and command.time_in_force == _DAY
+            and command.time_in_force in RESTING_TIMES
         )
         del client.orders[order.user_ref_num]
         order.user_ref_num = command.user_ref_num
@@ -186,7 +201,7 @@ class Market:
             order.leaves = leaves
             order.price = command.price
             order.stop_price = command.stop_price or order.stop_price
-            order.time_in_force = command.time_in_force
+        order.time_in_force = command.time_in_force
         order.quantity = command.quantity
         order.canceled = 0
         events: list[Event] = [_replaced(order, command, keeps_priority=keeps_priority)]
@@ -199,14 +214,14 @@ class Market:
         client.last_user_ref_num = max(client.last_user_ref_num, command.user_ref_num)
         if command.symbol != ALL_SYMBOLS and command.symbol not in self.instruments:
             return [Rejected(command.client, command.user_ref_num, RejectReason.UNKNOWN_SYMBOL)]
-        if command.reason not in _MASS_CANCEL_REASONS:
+        if command.reason not in MASS_CANCEL_REASONS:
             return [Rejected(command.client, command.user_ref_num, RejectReason.INVALID_REASON)]
         reason = CancelReason(command.reason)
         orders = self._orders_to_cancel(client, command.symbol)
         return [self._take_off(order, order.leaves, reason) for order in orders]
 
     def _log_in(self, command: LogIn) -> list[Event]:
-        if command.self_trade_prevention not in _SELF_TRADE_MODES:
+        if command.self_trade_prevention not in SELF_TRADE_MODES:
             return [Rejected(command.client, 0, RejectReason.INVALID_SELF_TRADE_PREVENTION)]
         client = self.clients.setdefault(command.client, Client())
         client.login = command.login
@@ -221,7 +236,7 @@ class Market:
             reason = RejectReason.INSTRUMENT_EXISTS
         elif not (command.tick_size and command.lot_size):
             reason = RejectReason.INVALID_TICK_OR_LOT_SIZE
-        elif command.short_sale not in _SHORT_SALE_CODES:
+        elif command.short_sale not in SHORT_SALE_CODES:
             reason = RejectReason.INVALID_SHORT_SALE
         if reason is not None:
             return [Rejected(_NOBODY, 0, reason)]
@@ -232,10 +247,18 @@ class Market:
         instrument = self.instruments.get(command.symbol)
         if instrument is None:
             return [Rejected(_NOBODY, 0, RejectReason.UNKNOWN_SYMBOL)]
-        if command.state not in _TRADING_STATES:
+        if command.state not in TRADING_STATES:
             return [Rejected(_NOBODY, 0, RejectReason.INVALID_TRADING_STATE)]
         instrument.is_halted = command.state == TradingState.HALTED
         return []
+
+    def _new_day(self, command: NewDay) -> list[Event]:
+        if not is_day(command.day) or command.day <= self.day:
+            return [Rejected(_NOBODY, 0, RejectReason.INVALID_DAY)]
+        self.day = command.day
+        expired = [order for order in self.orders.values() if order.time_in_force == _DAY]
+        expired.sort(key=lambda order: order.number)
+        return [self._take_off(order, order.leaves, CancelReason.EXPIRED) for order in expired]
 
     def _take_off(self, order: Order, quantity: int, reason: CancelReason) -> Canceled:
         assert order.ladder is not None

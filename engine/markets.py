@@ -18,6 +18,10 @@ class MarketMachine(Machine, Protocol):
     def live_orders(self) -> int:
         """How many orders live, resting or waiting for their stop price."""
 
+    @property
+    def day(self) -> int:
+        """The day that it is, as YYYYMMDD; 0 before the first."""
+
     def is_listed(self, symbol: bytes) -> bool:
         """Whether there is an instrument with this symbol, padded to eight bytes."""
 
@@ -37,6 +41,11 @@ class ReferenceMarket(Reference):
     def live_orders(self) -> int:
         """How many orders live."""
         return len(self.rules.orders)
+
+    @property
+    def day(self) -> int:
+        """The day that it is."""
+        return self.rules.day
 
     def is_listed(self, symbol: bytes) -> bool:
         """Whether there is an instrument with this symbol."""

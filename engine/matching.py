@@ -3,6 +3,7 @@
 from collections import deque
 
 from engine.book import Instrument, Ladder, Level
+from engine.codes import RESTING_TIMES
 from engine.orders import Order
 from feed.messages import (
     Canceled,
@@ -15,7 +16,6 @@ from feed.messages import (
     Triggered,
 )
 
-_DAY = int(TimeInForce.DAY)
 _FILL_OR_KILL = int(TimeInForce.FILL_OR_KILL)
 _LIMIT = int(OrderType.LIMIT)
 _MARKET = int(OrderType.MARKET)
@@ -40,7 +40,7 @@ class Matcher:
         All that follows is appended to `events`, the stops that its trades reach included.
         """
         if order.stop_price:
-            if not _is_reached(order, instrument.last_price):
+            if not is_reached(order, instrument.last_price):
                 stops = instrument.buy_stops if order.is_buy else instrument.sell_stops
                 stops.add(order, order.stop_price)
                 return
@@ -75,7 +75,7 @@ class Matcher:
             self._trade(instrument, opposite, order, events)
         if not order.leaves:
             self.end(order)
-        elif order.order_type == _LIMIT and order.time_in_force == _DAY:
+        elif order.order_type == _LIMIT and order.time_in_force in RESTING_TIMES:
             own.add(order, order.price)
         else:
             is_whole = order.time_in_force == _FILL_OR_KILL
@@ -152,7 +152,8 @@ def _allows(order: Order, level: Level) -> bool:
     return order.price >= level.price if order.is_buy else order.price <= level.price
 
 
-def _is_reached(order: Order, last_price: int) -> bool:
+def is_reached(order: Order, last_price: int) -> bool:
+    """Whether a trade at the last price triggers a stop order; 0 when nothing has traded."""
     if not last_price:
         return False
     return last_price >= order.stop_price if order.is_buy else last_price <= order.stop_price

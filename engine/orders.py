@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feed.messages import EnterOrder, OrderType, SelfTradePrevention, Side
+from engine.codes import WITH_LIMIT
+from feed.messages import EnterOrder, SelfTradePrevention, Side
 
 if TYPE_CHECKING:
     from engine.book import Ladder, Level
 
 _BUY = int(Side.BUY)
-_WITH_LIMIT = frozenset({int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)})
 
 
 class Client:
@@ -73,7 +73,7 @@ class Order:
             _,
         ) = command
         self.is_buy = self.side == _BUY
-        self.has_limit = self.order_type in _WITH_LIMIT
+        self.has_limit = self.order_type in WITH_LIMIT
         self.leaves = self.quantity
         self.executed = 0
         self.canceled = 0

@@ -132,8 +132,12 @@ class Primary:
         self._unsent.clear()
         packets = [] if self._is_opened else self._adopted_packets()
         self._is_opened = True
-        self._acknowledge(self._name, self.last_sequence)
+        self.acknowledge_own()
         return packets + self._publisher.publish(run, self.committed_sequence, now_ns)
+
+    def acknowledge_own(self) -> None:
+        """Count what this holder itself has stored by now."""
+        self._acknowledge(self._name, self._holder.list.stored_sequence)
 
     @property
     def deadline_ns(self) -> int:
@@ -173,7 +177,7 @@ class Primary:
         header = PacketHeader(
             RETRANSMISSION, self._shard, self.epoch, first, self.committed_sequence
         )
-        frames = b"".join([run.data for run in self._holder.list.cache.runs(first, last)])
+        frames = b"".join([run.data for run in self._holder.list.runs(first, last)])
         return encode_packets(header, frames, self._settings.payload_limit_bytes)
 
     def _set_time(self, time_ns: int) -> None:

@@ -14,17 +14,23 @@ import structlog
 
 from engine.command_port import CommandPort
 from engine.control import Answer, ControlServer
+from engine.days import is_day
 from engine.markets import MarketMachine, market_builder
 from engine.primary import LeadSettings, Primary
+from engine.rejects import RejectReason
 from engine.replica import Replica, ReplicaRules, State
 from engine.settings import InstrumentSettings, ReplicaSettings
+from engine.snapshots import Snapshots
 from feed.book import book_digest
 from feed.codec import COMMAND_TYPES, decode_packet
+from feed.continuity import Continuity
 from feed.faults import Faults
 from feed.holder import Holder, HolderIdentity
+from feed.keeping import Keeping
 from feed.listener import Listener
 from feed.messages import (
     DefineInstrument,
+    NewDay,
     SetTradingState,
     ShortSale,
     TradingState,
@@ -35,8 +41,8 @@ from feed.pauses import keep_pauses_short
 from feed.publisher import HeartbeatPolicy
 from feed.repair_port import RepairPort
 from feed.replication_port import ReplicationPort
-from feed.schema import FrameType
-from feed.settings import FailoverSettings, ShardSettings
+from feed.schema import FrameType, ReplayKind
+from feed.settings import FailoverSettings, JournalSettings, ShardSettings
 from feed.unheard import Unheard
 from zk.membership import Member
 from zk.settings import ZooKeeperSettings
@@ -45,6 +51,7 @@ from zk.standing import Standing
 log = structlog.get_logger()
 
 _MILLISECOND_NS = 1_000_000
+_SECOND_NS = 1_000_000_000
 # Whether it may stand for election changes with time alone, too.
 _TICK_S = 0.1
 
@@ -62,8 +69,14 @@ class ReplicaProcess:
         instruments: Sequence[InstrumentSettings],
         faults: Faults | None = None,
     ) -> None:
-        """Raises OSError when an address can't be used."""
+        """Raises OSError when an address can't be used, JournalError or StorageError when the
+        journal can't be."""
         feed = shard.feed
+        keeping = self._keeping = (
+            None
+            if shard.journal is None
+            else Keeping(shard.journal, exchange, feed.shard, name, drills=settings.drills)
+        )
         peers = [each.repair for each in shard.retransmitters.values()]
         replicas = [each.repair for other, each in shard.replicas.items() if other != name]
         self.replica = Replica(
@@ -75,6 +88,7 @@ class ReplicaProcess:
                 cache_bytes=settings.cache_bytes,
                 payload_limit_bytes=feed.payload_limit_bytes,
                 suspicion_time_ns=shard.failover.suspicion_time_ms * _MILLISECOND_NS,
+                journal=None if keeping is None else keeping.journal,
             ),
             ReplicaRules(
                 holders=tuple(shard.holders),
@@ -84,6 +98,7 @@ class ReplicaProcess:
             ),
             market_builder(settings.machine),
             time.time_ns,
+            snapshots=_snapshots(keeping, shard.journal),
         )
         self._settings = settings
         self._control = ControlServer(self._handle)
@@ -96,6 +111,7 @@ class ReplicaProcess:
             role="replica",
             holder=True,
             commands=str(settings.commands),
+            memory="" if self._keeping is None else self._keeping.journal.token,
             on_change=self._on_zookeeper,
         )
         self._standing = Standing(self.replica, self._member)
@@ -123,6 +139,17 @@ class ReplicaProcess:
             after=self.turn,
             unheard=Unheard(self._sender.address, commits=True),
         )
+        self._continuity = Continuity(
+            self._repair_port.address,
+            self.replica.holder,
+            self.replica,
+            [*replicas, *peers],
+            ReplayKind.STATE,
+            self.replica.restart,
+            self._listener,
+            keeping,
+            is_stuck=lambda: self.replica.lacks_state,
+        )
         self._state = self.replica.state
         self._dies_in_group = False
 
@@ -130,6 +157,12 @@ class ReplicaProcess:
         """Be a replica until `stop` is set. Raises OSError when an address is taken."""
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._resources.close)
+            if self._keeping is not None:
+                stack.callback(self._keeping.close)
+                stack.callback(self._write_snapshots)
+            stack.push_async_callback(self._continuity.stop)
+            if not await self._recover(stop):
+                return
             self._listener.start()
             stack.callback(self._listener.close)
             self._repair_port.start()
@@ -138,6 +171,7 @@ class ReplicaProcess:
             stack.push_async_callback(self._control.stop)
             await self._commands.start(self._settings.commands)
             stack.push_async_callback(self._commands.stop)
+            self._continuity.start()
             await self._member.start()
             stack.push_async_callback(self._member.stop)
             log.info("replica ready", name=self.replica.name, commands=str(self._settings.commands))
@@ -152,6 +186,7 @@ class ReplicaProcess:
             for done in ends:
                 if done.done():
                     done.result()
+            self.replica.take_last_snapshot()
 
     def turn(self) -> None:
         """Let out what anything that came in has caused."""
@@ -165,6 +200,8 @@ class ReplicaProcess:
         if state is not self._state or state is State.PRIMARY:
             self._commands.settle()
             self._state = state
+        self._continuity.turn(self.turn)
+        self._write_snapshots()
         self._listener.wake()
 
     def summary(self, *, digests: bool = True) -> dict[str, Any]:
@@ -197,12 +234,21 @@ class ReplicaProcess:
             "tails_dropped": holder.list.tails_dropped,
             "divergence": None if replica.divergence is None else replica.divergence._asdict(),
             "failure": None if holder.failure is None else holder.failure._asdict(),
+            "storage_failure": holder.storage_failure,
+            "first_sequence": holder.list.first_sequence,
+            "journal_sequence": None
+            if self._keeping is None
+            else self._keeping.journal.first_sequence,
+            "stored_sequence": holder.list.stored_sequence,
+            "day": market.day,
             "holders": replica.primary and _standings(replica.primary, replica.name),
             "zookeeper": "connected" if member.connected else "suspended",
             "members": {name: dict(data) for name, data in member.members.items()},
             "words_refused": holder.words_refused,
             "repairs": asdict(holder.repairs),
             "received": asdict(holder.received),
+            "replay_port": asdict(self._continuity.port.counters),
+            "catch_up": asdict(self._continuity.catch_up.counters),
             "live_orders": market.live_orders,
             "list_digest": holder.list.digest(replica.sequence) if digests else None,
             "book_digest": book_digest(market.book_entries()) if digests else None,
@@ -213,6 +259,30 @@ class ReplicaProcess:
     def _market(self) -> MarketMachine:
         """The replica's machine, which is a market here."""
         return cast(MarketMachine, self.replica.machine)
+
+    async def _recover(self, stop: asyncio.Event) -> bool:
+        """Carry out what is on the disk, before anything else; whether it came to its end."""
+        began_ns = told_ns = time.monotonic_ns()
+        total = self.replica.holder.held_sequence
+        first = self.replica.sequence
+        for sequence in self.replica.recover():
+            await asyncio.sleep(0)
+            if stop.is_set():
+                return False
+            if time.monotonic_ns() - told_ns >= _SECOND_NS:
+                told_ns = time.monotonic_ns()
+                name = self.replica.name
+                log.info("recovering: carrying out", name=name, done=sequence, total=total)
+        if total:
+            seconds = round((time.monotonic_ns() - began_ns) / 1e9, 3)
+            log.info("recovered", name=self.replica.name, first=first, last=total, seconds=seconds)
+        return True
+
+    def _write_snapshots(self) -> None:
+        if self._keeping is not None and not self._keeping.is_writing:
+            writing = self.replica.take_writing()
+            if writing is not None:
+                self._keeping.write(writing)
 
     def _opened(self, port: Any) -> Any:
         self._resources.callback(port.close)
@@ -234,6 +304,8 @@ class ReplicaProcess:
                 return self.summary(digests=bool(request.get("digests")))
             case {"request": "halt" | "resume" as wanted, "symbol": str(symbol)}:
                 return self._set_trading_state(wanted, symbol)
+            case {"request": "new-day", "day": int(day)}:
+                return self._begin_day(day)
             case {"request": "session"} if self._settings.drills:
                 number, password = self._member.session()
                 return {"session_id": f"{number:x}", "password": password}
@@ -241,13 +313,34 @@ class ReplicaProcess:
                 self._dies_in_group = True
                 return {"name": self.replica.name}
             case _:
-                return {"error": 'known requests: "status"; "halt" and "resume" with a "symbol"'}
+                return {
+                    "error": 'known requests: "status"; "halt" and "resume" with a "symbol";'
+                    ' "new-day" with a "day" as 20261231'
+                }
+
+    def _begin_day(self, day: int) -> Answer:
+        primary = self.replica.primary
+        if primary is None:
+            return self._not_primary()
+        current, before = self._market.day, primary.last_sequence
+        if is_day(day) and day > current:
+            primary.sequence(NewDay(day), time.time_ns())
+            self.turn()
+        if self._market.day == current:
+            reason = RejectReason.INVALID_DAY.text
+            return {"error": f"{day} does not begin after {current}: {reason}"}
+        log.info("a new day", day=day, sequence=before + 1)
+        expired = primary.last_sequence - before - 1
+        return {"day": day, "sequence": before + 1, "expired": expired}
+
+    def _not_primary(self) -> Answer:
+        leader = self.replica.leader
+        return {"error": f"{self.replica.name} is not the primary", "primary": leader}
 
     def _set_trading_state(self, wanted: str, symbol: str) -> Answer:
         primary = self.replica.primary
         if primary is None:
-            leader = self.replica.leader
-            return {"error": f"{self.replica.name} is not the primary", "primary": leader}
+            return self._not_primary()
         try:
             field = symbol_field(symbol)
         except ValueError as error:
@@ -290,6 +383,14 @@ def _die_in_group(packets: Sequence[bytes], sender: FeedSender) -> None:
         if frames and not frames[-1].is_end:
             sender.send(packets[:count])
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _snapshots(keeping: Keeping | None, settings: JournalSettings | None) -> Snapshots | None:
+    if keeping is None or settings is None:
+        return None
+    return Snapshots(
+        keeping.snapshots, every_frames=settings.snapshot_frames, count=settings.snapshots
+    )
 
 
 def _listing(settings: InstrumentSettings) -> DefineInstrument:

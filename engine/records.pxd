@@ -14,7 +14,7 @@ cdef enum:
     LADDERS = 4  # of an instrument
     RECENT_BITS = 10  # 2 ** so many levels are found without a search, in the nearest cache
 
-# Which of its instrument's ladders it is. As in `engine.book`, the canonical order of the digest.
+# Which of its instrument's ladders it is. As in `engine.book`, in the order of the digest.
 cdef enum:
     BIDS = 0
     ASKS = 1
@@ -133,6 +133,7 @@ cdef struct Core:
     size_t event_capacity
     uint64_t last_number  # of the orders that batches brought in
     uint32_t order_limit
+    uint32_t day  # as YYYYMMDD; 0 before the first
     bint out_of_memory  # in the middle of a command: what it left is of no use
 
 

@@ -1,13 +1,23 @@
 """The reference: any machine of commands and events in plain Python, as `engine.machine` asks."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol, cast
 
-from engine.machine import Divergence, Followed, Sequenced
-from feed.codec import END, FRAME_TYPES, Frame, decode_frame, encode_group
+from engine.machine import SNAPSHOT_RUN_FRAMES, Divergence, Followed, Sequenced
+from engine.state_error import StateError
+from feed.codec import (
+    END,
+    FRAME_TYPES,
+    Frame,
+    WireError,
+    decode_frame,
+    encode_frame,
+    encode_group,
+)
 from feed.datagrams import decode_submissions
-from feed.messages import Command, Event
+from feed.messages import Command, Event, Message, State
 from feed.run import Run, empty_run, joined, run_of_frames
 from feed.schema import FrameType
 
@@ -25,7 +35,16 @@ class Rules(Protocol):
         """Raise AssertionError when an invariant does not hold."""
 
     def digest(self) -> bytes:
-        """A checksum of the whole state."""
+        """The SHA-256 of the whole state, as `engine.machine` has it."""
+
+    def state(self) -> Iterator[State]:
+        """The whole state, in an order that depends on nothing but the state."""
+
+    def restore(self, records: Iterable[tuple[int, Message]]) -> None:
+        """Become, from empty, what has this state: its records, each with its frame's number.
+
+        Raises ValueError when nothing can have such a state, and stays empty.
+        """
 
 
 class Reference:
@@ -84,8 +103,19 @@ class Reference:
         self.rules.check()
 
     def digest(self) -> bytes:
-        """A checksum of the whole state."""
+        """The SHA-256 of the whole state."""
         return self.rules.digest()
+
+    def snapshot(self, first_sequence: int, time_ns: int) -> Iterator[Run]:
+        """Its whole state, in runs of frames."""
+        numbered = enumerate(self.rules.state(), first_sequence)
+        while pieces := list(islice(numbered, SNAPSHOT_RUN_FRAMES)):
+            frames = [encode_frame(record, n, time_ns, end=False) for n, record in pieces]
+            yield run_of_frames(pieces[0][0], frames)
+
+    def restore(self, runs: Iterable[Run]) -> None:
+        """Become, from empty, the machine whose snapshot this is."""
+        self.rules.restore(_records(runs))
 
     def _repeat(self, group: Sequence[Frame]) -> Run | Divergence:
         """The group by this machine."""
@@ -95,6 +125,26 @@ class Reference:
             return self.carry_out(command, frame.sequence, frame.time_ns)
         except Exception as error:  # whatever it is, this machine can't follow the list
             return cannot_carry_out(frame, repr(error))
+
+
+def _records(runs: Iterable[Run]) -> Iterator[tuple[int, Message]]:
+    """The records of a snapshot, each with its frame's number. Nothing is taken on trust."""
+    sequence = None
+    for run in runs:
+        sequence = run.first_sequence if sequence is None else sequence
+        offset = 0
+        while offset < len(run.data):
+            try:
+                frame = decode_frame(run.data, offset)
+            except WireError as error:
+                raise StateError(sequence, str(error)) from None
+            if frame.sequence != sequence:
+                raise StateError(sequence, "it has another number")
+            if frame.flags:
+                raise StateError(sequence, "it begins or ends a group")
+            yield sequence, frame.message()
+            offset += len(frame.data)
+            sequence += 1
 
 
 def cannot_carry_out(command: Frame, why: str) -> Divergence:

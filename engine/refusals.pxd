@@ -7,7 +7,7 @@ As in `engine.checks`. The codes that fields may hold are few: they are compared
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from engine.arena cimport NONE
-from engine.crossing cimport has_limit, is_buy, is_within
+from engine.crossing cimport has_limit, is_buy, is_within, rests
 from engine.layout cimport (
     MAX_PRICE, MAX_QUANTITY, REJECT_REASON_HALTED, REJECT_REASON_INVALID_CAPACITY,
     REJECT_REASON_INVALID_ORDER_TYPE, REJECT_REASON_INVALID_POST_ONLY,
@@ -21,8 +21,10 @@ from engine.records cimport ASKS, BIDS, Core, Instrument, Order, instrument_at, 
 from feed.layout cimport (
     CAPACITY_AGENCY, CAPACITY_OTHER, CAPACITY_PRINCIPAL, CAPACITY_RISKLESS, ORDER_TYPE_LIMIT,
     ORDER_TYPE_MARKET, ORDER_TYPE_STOP, ORDER_TYPE_STOP_LIMIT, POST_ONLY_NO, POST_ONLY_YES,
-    SHORT_SALE_FORBIDDEN, SIDE_BUY, SIDE_SELL, SIDE_SELL_SHORT, TIME_IN_FORCE_DAY,
-    TIME_IN_FORCE_FILL_OR_KILL, TIME_IN_FORCE_IMMEDIATE_OR_CANCEL,
+    SELF_TRADE_PREVENTION_CANCEL_BOTH, SELF_TRADE_PREVENTION_CANCEL_NEWEST,
+    SELF_TRADE_PREVENTION_CANCEL_OLDEST, SELF_TRADE_PREVENTION_OFF, SHORT_SALE_ALLOWED,
+    SHORT_SALE_FORBIDDEN, SIDE_BUY, SIDE_SELL, SIDE_SELL_SHORT, TIME_IN_FORCE_FILL_OR_KILL,
+    TIME_IN_FORCE_IMMEDIATE_OR_CANCEL, TRADING_STATE_HALTED, TRADING_STATE_TRADING,
 )
 
 cdef enum:
@@ -62,19 +64,13 @@ cdef inline uint8_t refuse_enter(const Core *core, const EnterOrder *command) no
         return REJECT_REASON_UNKNOWN_SYMBOL
     if not is_side(command.side):
         return REJECT_REASON_INVALID_SIDE
-    if not (
-        order_type == ORDER_TYPE_LIMIT or order_type == ORDER_TYPE_MARKET
-        or order_type == ORDER_TYPE_STOP or order_type == ORDER_TYPE_STOP_LIMIT
-    ):
+    if not is_order_type(order_type):
         return REJECT_REASON_INVALID_ORDER_TYPE
     if not is_time_in_force(command.time_in_force):
         return REJECT_REASON_INVALID_TIME_IN_FORCE
-    if not (command.post_only == POST_ONLY_NO or command.post_only == POST_ONLY_YES):
+    if not is_post_only(command.post_only):
         return REJECT_REASON_INVALID_POST_ONLY
-    if not (
-        command.capacity == CAPACITY_AGENCY or command.capacity == CAPACITY_PRINCIPAL
-        or command.capacity == CAPACITY_RISKLESS or command.capacity == CAPACITY_OTHER
-    ):
+    if not is_capacity(command.capacity):
         return REJECT_REASON_INVALID_CAPACITY
     if instrument.is_halted:
         return REJECT_REASON_HALTED
@@ -95,7 +91,7 @@ cdef inline uint8_t refuse_enter(const Core *core, const EnterOrder *command) no
             instrument,
             command.side == SIDE_BUY,
             <uint32_t> command.price,
-            order_type == ORDER_TYPE_LIMIT and command.time_in_force == TIME_IN_FORCE_DAY,
+            order_type == ORDER_TYPE_LIMIT and rests(command.time_in_force),
         )
     return reason
 
@@ -127,7 +123,7 @@ cdef inline uint8_t refuse_replace(
             instrument,
             is_buy(order),
             <uint32_t> command.price,
-            command.time_in_force == TIME_IN_FORCE_DAY,
+            rests(command.time_in_force),
         )
     return reason
 
@@ -146,7 +142,7 @@ cdef inline uint8_t refuse_prices(
 cdef inline uint8_t refuse_post_only(
     const Core *core, const Instrument *instrument, bint buys, uint32_t price, bint is_plain
 ) noexcept nogil:
-    """Why an order may not be post-only; `is_plain`: it is a limit order for the day."""
+    """Why an order may not be post-only; `is_plain`: it is a limit order that may rest."""
     cdef uint32_t opposite = ASKS if buys else BIDS
     if not is_plain:
         return REJECT_REASON_POST_ONLY_COMBINATION
@@ -162,10 +158,49 @@ cdef inline bint is_side(uint8_t code) noexcept nogil:
 
 cdef inline bint is_time_in_force(uint8_t code) noexcept nogil:
     return (
-        code == TIME_IN_FORCE_DAY
+        rests(code)
         or code == TIME_IN_FORCE_IMMEDIATE_OR_CANCEL
         or code == TIME_IN_FORCE_FILL_OR_KILL
     )
+
+
+cdef inline bint is_order_type(uint8_t code) noexcept nogil:
+    return (
+        code == ORDER_TYPE_LIMIT
+        or code == ORDER_TYPE_MARKET
+        or code == ORDER_TYPE_STOP
+        or code == ORDER_TYPE_STOP_LIMIT
+    )
+
+
+cdef inline bint is_post_only(uint8_t code) noexcept nogil:
+    return code == POST_ONLY_NO or code == POST_ONLY_YES
+
+
+cdef inline bint is_capacity(uint8_t code) noexcept nogil:
+    return (
+        code == CAPACITY_AGENCY
+        or code == CAPACITY_PRINCIPAL
+        or code == CAPACITY_RISKLESS
+        or code == CAPACITY_OTHER
+    )
+
+
+cdef inline bint is_self_trade_mode(uint8_t code) noexcept nogil:
+    return (
+        code == SELF_TRADE_PREVENTION_OFF
+        or code == SELF_TRADE_PREVENTION_CANCEL_NEWEST
+        or code == SELF_TRADE_PREVENTION_CANCEL_OLDEST
+        or code == SELF_TRADE_PREVENTION_CANCEL_BOTH
+    )
+
+
+cdef inline bint is_short_sale(uint8_t code) noexcept nogil:
+    return code == SHORT_SALE_ALLOWED or code == SHORT_SALE_FORBIDDEN
+
+
+cdef inline bint is_trading_state(uint8_t code) noexcept nogil:
+    return code == TRADING_STATE_HALTED or code == TRADING_STATE_TRADING
 
 
 cdef inline bint is_quantity(const Instrument *instrument, uint32_t quantity) noexcept nogil:

@@ -25,7 +25,8 @@ class RejectReason(Reason):
     INVALID_ORDER_TYPE = 4, "order type must be limit, market, stop or stop limit"
     INVALID_TIME_IN_FORCE = (
         5,
-        "time in force must be 0 (day), 3 (immediate or cancel) or 4 (fill or kill)",
+        "time in force must be 0 (day), 1 (good till cancel), 3 (immediate or cancel) or 4 (fill or"
+        " kill)",
     )
     INVALID_POST_ONLY = 6, "post-only must be P (yes) or N (no)"
     INVALID_CAPACITY = 7, "capacity must be A (agency), P (principal), R (riskless) or O (other)"
@@ -39,7 +40,10 @@ class RejectReason(Reason):
         11,
         "a stop price must be a multiple of the tick size; only stop orders have one",
     )
-    POST_ONLY_COMBINATION = 12, "post-only goes only with a limit order for the day"
+    POST_ONLY_COMBINATION = (
+        12,
+        "post-only goes only with a limit order for the day or till canceled",
+    )
     POST_ONLY_WOULD_TRADE = (
         13,
         "the post-only order would have traded; choose a price that does not cross",
@@ -57,3 +61,4 @@ class RejectReason(Reason):
         "self-trade prevention must be N (cancel newest), O (oldest), B (both) or F (off)",
     )
     INVALID_SYMBOL = 23, "a blank symbol stands for all symbols; an instrument needs a name"
+    INVALID_DAY = 24, "a day is a date as YYYYMMDD, and later than the one before"

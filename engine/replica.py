@@ -4,23 +4,26 @@ Datagrams, times and ZooKeeper's word come in; packets for the group, datagrams 
 holders and what ZooKeeper is to be told go out. docs/replication.md tells the rules.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 import structlog
 
-from engine.backup import Backup
+from engine.backup import FRAMES_PER_STEP, Backup
 from engine.machine import Divergence, Machine
 from engine.primary import LeadSettings, Primary
+from engine.snapshots import Restored, Snapshots, restored_machine
 from engine.takeover import Stage, Takeover
-from feed.codec import WireError, decode_packet_header
+from feed.codec import RETRANSMISSION, WireError, decode_packet_header
 from feed.datagrams import HolderWord
 from feed.gap import Nak
 from feed.holder import Holder
 from feed.messages import Command
+from feed.run import read_packet
 from feed.schema import HOLDER_MAGIC, PACKET_HEADER, HolderKind, field_offset
+from feed.snapshot import WholeSnapshot
 from feed.vote import Vote
 
 log = structlog.get_logger()
@@ -43,7 +46,7 @@ class State(StrEnum):
     CANDIDATE = "candidate"  # was granted an epoch, and takes over
     PRIMARY = "primary"
     DIVERGED = "diverged"  # its machine computed another frame than the list has
-    FAILED = "failed"  # it lacks frames that nobody has
+    FAILED = "failed"  # it lacks frames that nobody has, or can store no more of them
 
 
 _FOLLOWING = {
@@ -79,13 +82,16 @@ class Replica:
         rules: ReplicaRules,
         build_machine: Callable[[], Machine],
         wall_clock_ns: Callable[[], int],
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.holder = holder
         self.primary: Primary | None = None
         self.takeovers = 0
         self._rules = rules
         self._wall_clock_ns = wall_clock_ns
-        self._backup = Backup(build_machine, holder.list.cache)
+        self._backup = Backup(build_machine, holder.list, snapshots)
+        self._build_machine = build_machine
+        self._snapshots = snapshots
         self._takeover: Takeover | None = None
         self._packets: list[bytes] = []
         self._words: list[tuple[str, bytes]] = []
@@ -113,7 +119,8 @@ class Replica:
             return State.PRIMARY
         if self._takeover is not None:
             return State.CANDIDATE
-        if self.holder.failure is not None:
+        is_stuck = self._backup.lacks_state or self.holder.failure is not None
+        if is_stuck or self.holder.storage_failure is not None:
             return State.FAILED
         return _FOLLOWING[self.holder.vote]
 
@@ -121,6 +128,18 @@ class Replica:
     def epoch(self) -> int:
         """The highest epoch seen or promised."""
         return self.holder.epoch
+
+    @property
+    def next_sequence(self) -> int:
+        """The frame that is to come next, or that its machine lacks."""
+        if self.primary is not None or self.lacks_state:
+            return self.sequence + 1  # a primary lacks nothing, though it hears nothing either
+        return self.holder.next_sequence
+
+    @property
+    def highest_sequence(self) -> int:
+        """The last frame that is known to exist."""
+        return self.holder.highest_sequence
 
     @property
     def leader(self) -> str | None:
@@ -149,7 +168,9 @@ class Replica:
 
     def is_electable(self, now_ns: int) -> bool:
         """Whether it may stand for an epoch now."""
-        if self.divergence is not None:
+        if self.divergence is not None or self.lacks_state:
+            return False
+        if self.holder.storage_failure is not None:
             return False
         if self.primary is not None or self._takeover is not None:
             return True
@@ -167,7 +188,53 @@ class Replica:
 
     def gives_back(self, epoch: int) -> bool:
         """Whether an epoch that was granted to this replica is of no use to it any more."""
-        return epoch < self.epoch or self.divergence is not None
+        is_of_use = self.divergence is None and not self.lacks_state
+        return epoch < self.epoch or not is_of_use or self.holder.storage_failure is not None
+
+    # From the disk, before anything else.
+
+    def recover(self) -> Iterator[int]:
+        """Carry out what is held already, step by step; yields how far that is after each."""
+        last = self.holder.held_sequence
+        while self._backup.apply(last, FRAMES_PER_STEP):
+            yield self._backup.applied_sequence
+
+    @property
+    def lacks_state(self) -> bool:
+        """Whether it can't go on without a snapshot, as older frames than those held are wanted."""
+        return self._backup.lacks_state
+
+    def restart(self, snapshot: WholeSnapshot, now_ns: int) -> None:
+        """Go on from a snapshot that another replica has taken, unless more is carried out.
+
+        Raises ValueError when no machine can be made of it.
+        """
+        head = snapshot.head
+        leads = self.primary is not None or self._takeover is not None
+        if leads or head.sequence <= self._backup.applied_sequence:
+            return
+        machine = restored_machine(self._build_machine, snapshot)
+        if head.sequence >= self.holder.list.next_sequence:
+            self.holder.rebase(snapshot, now_ns)
+        self._backup.restart(Restored(machine, head.sequence))
+
+    def take_last_snapshot(self) -> None:
+        """Take a snapshot of what is carried out, if all of it is committed: the end is near."""
+        sequence = self.sequence
+        last = self.holder.list.runs(sequence, sequence)
+        is_sound = self.divergence is None and sequence <= self.committed_sequence
+        if self._snapshots is not None and is_sound and last:
+            self._snapshots.take(self.machine, last[0])
+
+    def take_writing(self) -> Callable[[], None] | None:
+        """What writes the snapshots that are due, to be called in a thread or not; it raises
+        StorageError."""
+        if self._snapshots is None:
+            return None
+        holder = self.holder
+        # What is committed in an epoch is not what a doubtful tail has at the same place.
+        committed = min(holder.committed_sequence, holder.verified_sequence)
+        return self._snapshots.take_writing(holder.list, committed)
 
     # From the feed.
 
@@ -178,6 +245,8 @@ class Replica:
                 return
             self._give_way(now_ns, "the feed is in a later epoch")
         self.holder.on_datagram(data, now_ns, source)
+        if self.lacks_state:
+            self._fill(data)
 
     def on_datagrams(self, datagrams: Sequence[bytes], now_ns: int) -> None:
         """Take in what came from the group at once."""
@@ -260,14 +329,27 @@ class Replica:
                 self._lead_if_adopted(self._takeover, now_ns)
             else:
                 self._follow(now_ns)
+        if self.holder.storage_failure is not None:
+            self._give_way(now_ns, "it can store no more")
         if self.primary is not None:
             self._packets += self.primary.flush(now_ns)
+            self.primary.acknowledge_own()
             self._packets += self.primary.on_time(now_ns)
         output = Output(self._packets, self._words)
         self._packets, self._words = [], []
         return output
 
     # How it is done.
+
+    def _fill(self, data: bytes) -> None:
+        """Have the machine go on with what a replay brings, where the own disk is damaged."""
+        try:
+            header, run = read_packet(data)
+        except WireError:
+            return
+        is_sound = header.shard == self.holder.identity.shard and header.epoch == self.epoch
+        if is_sound and header.flags & RETRANSMISSION:
+            self._backup.fill(run.part(run.first_sequence, header.committed_sequence))
 
     def _is_of_later_epoch(self, data: bytes) -> bool:
         # A primary hears all that it sends itself: what can't be later is not worth a closer look.
@@ -348,7 +430,7 @@ class Replica:
         """Begin the reign once the longest list is held and carried out."""
         if takeover.stage is not Stage.ADOPTED:
             return
-        if not self._apply(self.holder.last_sequence):
+        if not self._apply(self.holder.last_sequence) or self.lacks_state:
             self._takeover = None
             return
         if self._has_more_to_apply:

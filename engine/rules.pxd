@@ -5,15 +5,18 @@ As in `engine.market`. A command that no primary would have let into the list, s
 unknown client, is not carried out, and the outcome says why.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from engine.arena cimport NONE, arena_reserve, arena_take
 from engine.core cimport emit, emit_about
-from engine.crossing cimport bring_in
+from engine.crossing cimport bring_in, rests
+from engine.days cimport is_day
 from engine.layout cimport (
-    REJECT_REASON_INVALID_REASON, REJECT_REASON_ORDER_NOT_LIVE, REJECT_REASON_TOO_MANY_ORDERS,
-    REJECT_REASON_UNKNOWN_SYMBOL,
+    REJECT_REASON_INVALID_DAY, REJECT_REASON_INVALID_REASON, REJECT_REASON_ORDER_NOT_LIVE,
+    REJECT_REASON_TOO_MANY_ORDERS, REJECT_REASON_UNKNOWN_SYMBOL,
 )
 from engine.order_index cimport (
     index_enter, index_entry, index_find, index_remove, index_reserve,
@@ -22,13 +25,15 @@ from engine.records cimport (
     LADDERS, Client, Core, Event, Order, OrderEntry, client_at, instrument_at, level_at, order_at,
 )
 from engine.refusals cimport FINE, EnterOrder, ReplaceOrder, refuse_enter, refuse_replace
+from engine.sorting cimport Keyed, sort_by_key
 from engine.standing cimport forget, join_client, leave, take_off
 from feed.layout cimport (
-    CANCEL_REASON_LINK_LOST, CANCEL_REASON_USER, TIME_IN_FORCE_DAY, TYPE_CANCELED, TYPE_REJECTED,
-    TYPE_REPLACED,
+    CANCEL_REASON_EXPIRED, CANCEL_REASON_LINK_LOST, CANCEL_REASON_USER, TIME_IN_FORCE_DAY,
+    TYPE_CANCELED, TYPE_REJECTED, TYPE_REPLACED,
 )
 
 cdef enum:
+    NOBODY = 0  # the client of commands that no client sent
     ALL_SYMBOLS = 0x2020202020202020  # blanks
 
 # What became of a command.
@@ -125,7 +130,7 @@ cdef inline int replace(Core *core, const ReplaceOrder *command) noexcept nogil:
         order.stop_price == 0
         and command.price == order.price
         and leaves <= order.leaves
-        and command.time_in_force == TIME_IN_FORCE_DAY
+        and rests(command.time_in_force)
     )
     index_remove(core, index)
     order.user_ref_num = command.user_ref_num
@@ -139,7 +144,7 @@ cdef inline int replace(Core *core, const ReplaceOrder *command) noexcept nogil:
         order.price = <uint32_t> command.price
         if command.stop_price:
             order.stop_price = <uint32_t> command.stop_price
-        order.time_in_force = command.time_in_force
+    order.time_in_force = command.time_in_force
     order.quantity = command.quantity
     emit_replaced(core, instrument, order, command.original_user_ref_num, keeps_priority)
     if not keeps_priority:
@@ -170,6 +175,43 @@ cdef inline int mass_cancel(
             cancel_standing(core, index, order_at(core, index).leaves, reason)
         index = following
     return OUT_OF_MEMORY if core.out_of_memory else DONE
+
+
+cdef inline int new_day(Core *core, uint32_t day) noexcept nogil:
+    """Begin a day: what was for the one before expires, in the order of numbers."""
+    cdef size_t count = 0
+    cdef size_t at
+    cdef Keyed *expired
+    if not is_day(day) or day <= core.day:
+        return reject(core, NOBODY, 0, REJECT_REASON_INVALID_DAY)
+    expired = <Keyed *> malloc((2 * <size_t> core.orders.live + 1) * sizeof(Keyed))
+    if expired == NULL:
+        return OUT_OF_MEMORY
+    count = find_orders_for_the_day(core, expired)
+    sort_by_key(expired, expired + count, count)
+    core.day = day
+    for at in range(count):
+        cancel_standing(
+            core, expired[at].index, order_at(core, expired[at].index).leaves,
+            CANCEL_REASON_EXPIRED,
+        )
+    free(expired)
+    return OUT_OF_MEMORY if core.out_of_memory else DONE
+
+
+cdef inline size_t find_orders_for_the_day(const Core *core, Keyed *found) noexcept nogil:
+    """Write down every live order of time in force DAY; how many there are."""
+    cdef uint32_t client, index
+    cdef size_t count = 0
+    for client in range(1, core.clients.used):
+        index = client_at(core, client).first
+        while index != NONE:
+            if order_at(core, index).time_in_force == TIME_IN_FORCE_DAY:
+                found[count].key = order_at(core, index).number
+                found[count].index = index
+                count += 1
+            index = order_at(core, index).client_next
+    return count
 
 
 cdef inline bint has_something_to_cancel(

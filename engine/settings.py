@@ -36,4 +36,3 @@ class ReplicaSettings(HolderSettings):
     commands: AddressField  # TCP, for gateways, while it is primary
     control: AddressField  # TCP, for operators: status, halt, resume
     machine: MachineKind | None = None  # "reference" or "kernel"; the fastest that there is
-    drills: bool = False  # whether operators may have it die in the middle of a group

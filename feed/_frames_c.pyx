@@ -84,7 +84,8 @@ def _fill_kinds():
     for frame_type in FrameType:
         kind = &_kinds[<uint8_t>frame_type]
         kind.length = FRAME_HEADER_BYTES + body_bytes(frame_type)
-        kind.flags = FRAME_FLAG_COMMAND if frame_type in COMMAND_TYPES else 0
+        opens = frame_type in COMMAND_TYPES or frame_type is FrameType.SNAPSHOT
+        kind.flags = FRAME_FLAG_COMMAND if opens else 0
         if frame_type in SUBMISSION_TYPES:
             kind.submission_length = SUBMISSION_HEADER_BYTES + body_bytes(frame_type)
         wire.store_u16(&prefix[FRAME_HEADER_LENGTH_AT], kind.length)
@@ -158,6 +159,31 @@ def scan_batch(datagrams, start, long long shard, long long epoch, next_sequence
         BatchScan,
         (packets, heartbeats, committed, join_frames(batch, packets, total), summary_of(&counts)),
     )
+
+
+def scan_frames(bytes data not None, first_sequence):
+    """How many bytes at the front are intact frames, numbered from `first_sequence` on.
+
+    See `feed._frames_py.scan_frames`.
+    """
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), offset = 0, length = 0
+    cdef Counts counts = Counts(0, 0, 0)
+    cdef uint64_t expected
+    if not 0 <= first_sequence <= UINT64_MAX:
+        return 0, summary_of(&counts)  # no frame can have such a number
+    expected = first_sequence
+    while offset < size:
+        if verify_frame(at + offset, size - offset, &length) != FAULT_NONE:
+            break
+        if wire.load_u64(at + offset + FRAME_HEADER_SEQUENCE_AT) != expected:
+            break
+        count_frame(at + offset, &counts)
+        offset += length
+        if expected == UINT64_MAX:
+            break
+        expected += 1
+    return offset, summary_of(&counts)
 
 
 def summarize(bytes frames not None):
@@ -306,6 +332,7 @@ cdef Fault read_header(const uint8_t *at, Py_ssize_t size, Header *header) noexc
     header.committed_sequence = wire.load_u64(at + PACKET_HEADER_COMMITTED_SEQUENCE_AT)
     if header.flags & ~(
         PACKET_FLAG_HEARTBEAT | PACKET_FLAG_RETRANSMISSION | PACKET_FLAG_COMMIT
+        | PACKET_FLAG_SNAPSHOT
     ):
         return FAULT_HEADER_IMPOSSIBLE
     if header.flags & PACKET_FLAG_HEARTBEAT:
@@ -342,11 +369,9 @@ cdef Fault verify_frames(
     cdef Fault fault
     for i in range(header.frame_count):
         at = packet + offset
-        fault = measure_frame(at, size - offset, &length)
+        fault = verify_frame(at, size - offset, &length)
         if fault != FAULT_NONE:
             return fault
-        if wire.load_u32(at + FRAME_HEADER_CHECKSUM_AT) != frame_checksum(at, length):
-            return FAULT_CHECKSUM
         sequence = wire.load_u64(at + FRAME_HEADER_SEQUENCE_AT)
         # The difference instead of the sum, which would wrap after the last number there is.
         if sequence < header.first_sequence or sequence - header.first_sequence != <uint64_t>i:
@@ -356,6 +381,18 @@ cdef Fault verify_frames(
     if offset != size:
         return FAULT_LEFT_OVER
     counts[0] = found
+    return FAULT_NONE
+
+
+cdef inline Fault verify_frame(
+    const uint8_t *at, Py_ssize_t left, Py_ssize_t *length
+) noexcept nogil:
+    """The same as `measure_frame`, of a frame whose checksum has to be right too."""
+    cdef Fault fault = measure_frame(at, left, length)
+    if fault != FAULT_NONE:
+        return fault
+    if wire.load_u32(at + FRAME_HEADER_CHECKSUM_AT) != frame_checksum(at, length[0]):
+        return FAULT_CHECKSUM
     return FAULT_NONE
 
 

@@ -17,6 +17,7 @@ from feed.codec import (
     PacketHeader,
     WireError,
     body_bytes,
+    decode_frame,
     decode_packet,
     decode_verified,
     encode_packet,
@@ -94,6 +95,25 @@ def scan_batch(
         taken += frames
     data = b"".join(frame.data for frame in taken)
     return BatchScan(packets, heartbeats, committed, data, _summary(taken))
+
+
+def scan_frames(data: bytes, first_sequence: int) -> tuple[int, Summary]:
+    """How many bytes at the front are intact frames, numbered from `first_sequence` on.
+
+    And what there is in these. Nothing is known of the bytes: each frame is checked.
+    """
+    offset = 0
+    taken: list[Frame] = []
+    while offset < len(data):
+        try:
+            frame = decode_frame(data, offset)
+        except WireError:
+            break
+        if frame.sequence != first_sequence + len(taken):
+            break
+        taken.append(frame)
+        offset += len(frame.data)
+    return offset, _summary(taken)
 
 
 def summarize(frames: bytes) -> Summary:

@@ -65,6 +65,12 @@ class FrameCache:
         if self._bytes > self._limit_bytes:
             self._evict()
 
+    def clear(self, next_sequence: int) -> None:
+        """Hold nothing any more; what is appended next begins at `next_sequence`."""
+        self._runs.clear()
+        self._spare = self._bytes = 0
+        self.next_sequence = next_sequence
+
     def truncate(self, next_sequence: int) -> None:
         """Drop every frame from `next_sequence` on.
 

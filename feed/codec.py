@@ -28,6 +28,13 @@ MESSAGE_TYPES: dict[FrameType, type[Message]] = {
     FrameType.REPLACED: messages.Replaced,
     FrameType.TRIGGERED: messages.Triggered,
     FrameType.REJECTED: messages.Rejected,
+    FrameType.NEW_DAY: messages.NewDay,
+    FrameType.SNAPSHOT: messages.Snapshot,
+    FrameType.MARKET_STATE: messages.MarketState,
+    FrameType.INSTRUMENT_STATE: messages.InstrumentState,
+    FrameType.ORDER_STATE: messages.OrderState,
+    FrameType.CLIENT_STATE: messages.ClientState,
+    FrameType.SNAPSHOT_END: messages.SnapshotEnd,
 }
 FRAME_TYPES: dict[type[Message], FrameType] = {kind: t for t, kind in MESSAGE_TYPES.items()}
 COMMAND_TYPES = frozenset(
@@ -40,6 +47,7 @@ COMMAND_TYPES = frozenset(
         FrameType.CANCEL_ORDER,
         FrameType.MASS_CANCEL,
         FrameType.SET_TRADING_STATE,
+        FrameType.NEW_DAY,
     }
 )
 
@@ -60,7 +68,8 @@ END = int(FrameFlag.END)
 HEARTBEAT = int(PacketFlag.HEARTBEAT)
 RETRANSMISSION = int(PacketFlag.RETRANSMISSION)
 COMMIT = int(PacketFlag.COMMIT)
-_PACKET_FLAGS = HEARTBEAT | RETRANSMISSION | COMMIT
+SNAPSHOT = int(PacketFlag.SNAPSHOT)
+_PACKET_FLAGS = HEARTBEAT | RETRANSMISSION | COMMIT | SNAPSHOT
 
 
 class WireError(ValueError):
@@ -88,7 +97,8 @@ def _layouts() -> Iterable[_Layout]:
         body = struct.Struct(">" + schema.struct_format(declaration))
         rest = struct.Struct(">QQ" + schema.struct_format(declaration))
         length = FRAME_HEADER_BYTES + body.size
-        places = (COMMAND, COMMAND | END) if frame_type in COMMAND_TYPES else (0, END)
+        opens = frame_type in COMMAND_TYPES or frame_type is FrameType.SNAPSHOT
+        places = (COMMAND, COMMAND | END) if opens else (0, END)
         for flags in places:
             prefix = _PREFIX.pack(length, frame_type, flags)
             yield _Layout(

@@ -1,4 +1,4 @@
-"""Repair datagrams, the datagrams between holders, and the gateway's submissions.
+"""Repair datagrams, requests for a replay, what holders say, and the gateway's submissions.
 
 The small messages beside the list itself, on structs compiled from `feed.schema`.
 """
@@ -10,7 +10,7 @@ from feed import schema
 from feed.checksum import CHECKSUM_BYTES, checksum_around
 from feed.codec import COMMAND_TYPES, FRAME_TYPES, WireError, body_bytes, decode_body, encode_body
 from feed.messages import Command
-from feed.schema import FrameType, HolderKind, RepairKind
+from feed.schema import FrameType, HolderKind, RepairKind, ReplayKind
 
 _REPAIR = struct.Struct(">" + schema.struct_format(schema.REPAIR))
 _REPAIR_CHECKSUM_AT = schema.field_offset(schema.REPAIR, "checksum")
@@ -18,12 +18,16 @@ _CHECKSUM = struct.Struct(">I")
 _SUBMISSION_HEADER = struct.Struct(">" + schema.struct_format(schema.SUBMISSION_HEADER))
 _HOLDER = struct.Struct(">" + schema.struct_format(schema.HOLDER))
 _HOLDER_CHECKSUM_AT = schema.field_offset(schema.HOLDER, "checksum")
+_REPLAY = struct.Struct(">" + schema.struct_format(schema.REPLAY))
+_REPLAY_CHECKSUM_AT = schema.field_offset(schema.REPLAY, "checksum")
 _DECISION = struct.Struct(">" + schema.struct_format(schema.DECISION))
 
 REPAIR_BYTES = _REPAIR.size
 HOLDER_BYTES = _HOLDER.size
+REPLAY_BYTES = _REPLAY.size
 DECISION_BYTES = _DECISION.size
 _HOLDER_KINDS = frozenset(map(int, HolderKind))
+_REPLAY_KINDS = frozenset(map(int, ReplayKind))
 SUBMISSION_TYPES = frozenset(
     {
         FrameType.LOG_IN,
@@ -43,6 +47,15 @@ class Repair(NamedTuple):
     epoch: int
     first_sequence: int
     last_sequence: int
+
+
+class Replay(NamedTuple):
+    """A request over TCP, for all that is committed from a sequence number on."""
+
+    kind: ReplayKind
+    shard: int
+    epoch: int  # the highest that the asker knows
+    first_sequence: int
 
 
 class HolderWord(NamedTuple):
@@ -119,6 +132,35 @@ def decode_repair(data: bytes) -> Repair:
     if not 1 <= first <= last:
         raise WireError("empty range of sequence numbers")
     return Repair(RepairKind(kind), shard, epoch, first, last)
+
+
+def encode_replay(request: Replay) -> bytes:
+    """The bytes of a request for a replay."""
+    kind, shard, epoch, first_sequence = request
+    data = _REPLAY.pack(
+        schema.REPLAY_MAGIC, schema.WIRE_VERSION, kind, shard, epoch, 0, first_sequence
+    )
+    return _with_checksum(data, _REPLAY_CHECKSUM_AT)
+
+
+def decode_replay(data: bytes) -> Replay:
+    """The request for a replay in these bytes.
+
+    Raises WireError when they are of another size, version or kind, fail their checksum, or ask
+    for what comes before the list.
+    """
+    if len(data) != REPLAY_BYTES:
+        raise WireError("not the size of a request for a replay")
+    magic, version, kind, shard, epoch, checksum, first = _REPLAY.unpack(data)
+    if magic != schema.REPLAY_MAGIC or version != schema.WIRE_VERSION:
+        raise WireError("foreign request: no magic, or another version")
+    if checksum != checksum_around(data, _REPLAY_CHECKSUM_AT):
+        raise WireError("checksum of the request does not match")
+    if kind not in _REPLAY_KINDS:
+        raise WireError(f"unknown kind {kind} of request for a replay")
+    if first < 1:
+        raise WireError("the list begins with sequence number 1")
+    return Replay(ReplayKind(kind), shard, epoch, first)
 
 
 def encode_holder_word(word: HolderWord) -> bytes:

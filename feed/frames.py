@@ -20,6 +20,7 @@ cut_frames = _frames.cut_frames
 encode_packets = _frames.encode_packets
 read_frames = _frames.read_frames
 scan_batch = _frames.scan_batch
+scan_frames = _frames.scan_frames
 scan_packet = _frames.scan_packet
 summarize = _frames.summarize
 whole_groups = _frames.whole_groups

@@ -15,12 +15,16 @@ from feed.codec import RETRANSMISSION, PacketHeader, WireError
 from feed.datagrams import HolderWord, decode_holder_word, encode_holder_word
 from feed.frames import encode_packets
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak, RepairPolicy
-from feed.held_list import HeldList, Reign
+from feed.held_list import HeldList
+from feed.journal import Base, Journal
+from feed.memory import Memory
 from feed.messages import holder_field, unpad
 from feed.receiver import Receiver, ReceiverCounters
+from feed.reign import Reign
 from feed.repair import DEFAULT_REPAIR_LIMITS, RepairCounters, RepairLimits, RepairResponder
 from feed.run import Run
 from feed.schema import HolderKind
+from feed.snapshot import WholeSnapshot
 from feed.vote import Return, Vote
 
 _MILLISECOND_NS = 1_000_000
@@ -62,10 +66,11 @@ class Holder:
         suspicion_time_ns: int,
         limits: RepairLimits = DEFAULT_REPAIR_LIMITS,
         policy: RepairPolicy = DEFAULT_REPAIR_POLICY,
+        journal: Journal | None = None,
     ) -> None:
         self.identity = identity
         self.held_sequence = 0  # the last group's end that is known to stand in this epoch's list
-        self.list = HeldList(cache_bytes)
+        self.list = HeldList(cache_bytes, journal)
         self._name = holder_field(identity.name)
         self._payload_limit_bytes = payload_limit_bytes
         self._suspicion_time_ns = suspicion_time_ns
@@ -79,7 +84,7 @@ class Holder:
         )
         self._responder = RepairResponder(
             shard=identity.shard,
-            cache=self.list.cache,
+            held=self.list,
             limits=limits,
             payload_limit_bytes=payload_limit_bytes,
         )
@@ -91,8 +96,13 @@ class Holder:
         self._acked = (0, 0)  # epoch and sequence
         self._acked_ns = 0
         self._return = Return()
+        self._memory = Memory(journal)
+        self._vouched_sequence = 0  # what was held when it had no vote
         self.words_refused = 0  # what came from other holders and was nothing we know
         self.is_suspicious = False  # the primary of this epoch has been silent for too long
+        self.holds_naks_back = False  # while a replay brings what is missing
+        if journal is not None:
+            self._remember(journal)
 
     # What is known.
 
@@ -136,6 +146,21 @@ class Holder:
     def failure(self) -> GapFailure | None:
         """The gap that nobody could fill; nothing after it is kept until somebody does."""
         return self._failure
+
+    @property
+    def storage_failure(self) -> str | None:
+        """Why nothing more is stored; it acknowledges nothing then, and has no vote."""
+        return self._memory.failure
+
+    @property
+    def next_sequence(self) -> int:
+        """The frame that is to come next, or is missing."""
+        return self._receiver.next_sequence
+
+    @property
+    def highest_sequence(self) -> int:
+        """The last frame that is known to exist."""
+        return max(self._receiver.highest_sequence, self._receiver.committed_sequence)
 
     @property
     def received(self) -> ReceiverCounters:
@@ -187,7 +212,7 @@ class Holder:
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
             self._receiver.retry(now_ns)
-        naks = self._receiver.on_time(now_ns)
+        naks = [] if self.holds_naks_back else self._receiver.on_time(now_ns)
         self._watch_failure(now_ns)
         return naks
 
@@ -204,7 +229,9 @@ class Holder:
     @property
     def deadline_ns(self) -> int | None:
         """When something is due: a NAK, a JOIN, or the suspicion that the primary is dead."""
-        due = [self._receiver.deadline_ns, self._return.deadline_ns, self._retry_at_ns]
+        due = [self._return.deadline_ns, self._retry_at_ns]
+        if not self.holds_naks_back:
+            due.append(self._receiver.deadline_ns)
         if not self.is_suspicious:
             due.append(self.suspicion_deadline_ns)
         return min((at for at in due if at is not None), default=None)
@@ -228,10 +255,36 @@ class Holder:
 
     def on_start(self, epoch: int, *, was_here: bool, now_ns: int) -> None:
         """ZooKeeper's word: which epoch it had granted when this process started, and whether this
-        holder was ever there before. Then it has forgotten what it said in those epochs."""
-        if self.vote is Vote.UNKNOWN:
-            self._return.begin(has_forgotten=was_here and epoch > 0)
-            self.promise(epoch, now_ns)
+        holder was ever there before. Then it has forgotten what it said in those epochs, unless its
+        journal remembers."""
+        if self.vote is not Vote.UNKNOWN:
+            return
+        has_forgotten = self._memory.has_forgotten(was_here=was_here and epoch > 0)
+        had_earlier_life = self._memory.had_earlier_life  # as its journal was found
+        self._return.begin(has_forgotten=has_forgotten)
+        self._vouch()
+        self.promise(epoch, now_ns)
+        if self.epoch and self._life_ns is None:
+            self._life_ns = now_ns  # who leads in the epoch that it remembers is to be heard now
+        if had_earlier_life:
+            self._return.announce()
+
+    def rebase(self, snapshot: WholeSnapshot, now_ns: int) -> None:
+        """Hold the list from a snapshot on, which is committed, and nothing before it."""
+        head = snapshot.head
+        self.promise(head.epoch, now_ns)
+        first = head.digest_sequence + 1
+        reign = None  # of the frames before the first one; the tail tells of later ones
+        if head.epoch_sequence < first:
+            reign = Reign(head.epoch_sequence, head.epoch, unpad(head.primary))
+        self.list.rebase(Base(first, reign, head.digest_sequence, head.list_digest))
+        self.list.store(snapshot.tail)
+        receiver = self._receiver
+        receiver.committed_sequence = max(receiver.committed_sequence, head.sequence)
+        receiver.restart(head.sequence + 1)
+        self.held_sequence = head.sequence
+        self._failure = None
+        self.list.digest_to(head.sequence)
 
     def join_word(self, now_ns: int) -> bytes | None:
         """What to tell every replica now, to get the vote back; None when nothing is due."""
@@ -273,12 +326,17 @@ class Holder:
 
         ZooKeeper grants an epoch once; one that has forgotten might not know that. So an epoch is
         promised to one candidate, or is that of the primary which the list names; another that asks
-        in it gets no answer.
+        in it gets no answer. What tells of a later epoch counts as no answer there: no promise of
+        that one has been asked for.
         """
+        if word.epoch < self.epoch:
+            return [self.say(HolderKind.FORGOT)]
         if word.epoch == self.epoch:
             primary = self.primary and holder_field(self.primary)
             self._promised_to = primary or self._promised_to or word.holder
             if word.holder != self._promised_to:
+                return []
+            if not self._memory.vow(self.epoch, self._promised_to):
                 return []
             self._life_ns = now_ns
             self._listen(now_ns)
@@ -289,13 +347,13 @@ class Holder:
 
         It asks for doubtful frames knowingly, to adopt them.
         """
-        if word.epoch != self.epoch or word.last_sequence < self.list.cache.first_sequence:
+        if word.epoch != self.epoch or word.last_sequence < self.list.first_sequence:
             return []
         first = word.last_sequence
         header = PacketHeader(
             RETRANSMISSION, self.identity.shard, self.epoch, first, self.committed_sequence
         )
-        runs = self.list.cache.runs(first, first + FETCH_FRAMES - 1)
+        runs = self.list.runs(first, first + FETCH_FRAMES - 1)
         frames = b"".join([run.data for run in runs])
         return encode_packets(header, frames, self._payload_limit_bytes)
 
@@ -303,11 +361,15 @@ class Holder:
         """The acknowledgement that is due now; None when there is nothing to say, or no vote.
 
         `held_sequence` is how far this holder stands for the list, at most `self.held_sequence`:
-        a backup has applied and compared that much. Nothing is acknowledged before the epoch's
-        first frame is held.
+        a backup has applied and compared that much. Nothing is acknowledged before it is stored,
+        nor before the epoch's first frame is.
         """
+        held_sequence = min(held_sequence, self.list.stored_sequence)
+        self._vouch()
         position = (self.epoch, held_sequence)
         if self.vote is not Vote.COUNTS or self.failure is not None:
+            return None
+        if self.storage_failure is not None:
             return None
         if self._own_reign is None or held_sequence < self._own_reign.sequence:
             return None
@@ -343,6 +405,7 @@ class Holder:
         """All of the longest list is held, and this much of it is known to be committed."""
         receiver = self._receiver
         receiver.committed_sequence = max(receiver.committed_sequence, committed_sequence)
+        self._vouch()
         self._return.on_adopted()
 
     def lead(self, epoch: int) -> None:
@@ -358,12 +421,13 @@ class Holder:
         It may not when it has promised the epoch to another that was granted it as well.
         """
         self._promised_to = self._promised_to or self._name
-        return self._promised_to == self._name
+        return self._promised_to == self._name and self._memory.vow(self.epoch, self._name)
 
     def commit(self, committed_sequence: int) -> None:
         """As the primary: so much is held by a majority."""
         self._receiver.committed_sequence = committed_sequence
         self.list.digest_to(committed_sequence)
+        self._vouch()
 
     def follow(self, now_ns: int) -> None:
         """Read on as a backup after having led: what is not committed is doubtful."""
@@ -419,4 +483,30 @@ class Holder:
     def _regain_vote(self) -> None:
         """What is held stands in this epoch's list once the list is held beyond its EPOCH frame."""
         if self._own_reign is not None and self.held_sequence >= self._own_reign.sequence:
+            self._vouch()
             self._return.on_held(self.held_sequence)
+
+    def _vouch(self) -> None:
+        """Let the journal count as complete, once all is stored that gave the vote back."""
+        if self.vote is not Vote.COUNTS:
+            self._vouched_sequence = self.list.end_sequence
+        elif self.list.stored_sequence >= self._vouched_sequence:
+            self._memory.vouch()
+
+    def _remember(self, journal: Journal) -> None:
+        """Go on where an earlier process of this holder ended.
+
+        Where its last frame is of the newest epoch, that epoch's primary wrote all of the list up
+        to it: who stores an EPOCH frame has dropped whatever contradicts it (log matching, section
+        5.3 of Raft's paper). Else what is not known to be committed is doubtful.
+        """
+        self._receiver.fence(max(journal.vow.epoch, self.last_epoch))
+        if journal.vow.epoch == self.epoch:
+            self._promised_to = journal.vow.candidate
+        committed = journal.committed_sequence
+        is_of_this_epoch = self.last_epoch == self.epoch
+        verified = self.last_sequence if is_of_this_epoch else min(committed, self.last_sequence)
+        self._receiver.committed_sequence = committed
+        self._receiver.restart(verified + 1)
+        self.held_sequence = min(verified, self.list.end_sequence)
+        self.list.digest_to(min(committed, verified))

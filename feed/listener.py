@@ -72,6 +72,8 @@ class Listener(Generic[Delivered]):
     `failed` is there from `start` on. It is done when nothing will be delivered any more: with the
     GapFailure when the receiver gave up, with the exception when `deliver` or the receiver raised
     one, after which the listener is closed.
+
+    While `holds_naks_back` no NAK leaves: a replay brings what is missing (`feed.catch_up`).
     """
 
     failed: asyncio.Future[GapFailure]
@@ -89,6 +91,7 @@ class Listener(Generic[Delivered]):
         unheard: Unheard = HEARS_ALL,
     ) -> None:
         self.counters = ListenerCounters()
+        self.holds_naks_back = False
         self._settings = settings
         self._receiver = receiver
         self._retransmitters = tuple(retransmitters)
@@ -223,6 +226,8 @@ class Listener(Generic[Delivered]):
             return  # the deadline has passed, so the next turn comes back here
         self._turns_behind = 0
         for source, data in self._receiver.on_time(time.monotonic_ns()):
+            if self.holds_naks_back:
+                continue  # as good as lost; time goes on
             try:
                 self._answers.sendto(data, self._retransmitters[source])
             except OSError:  # a full buffer, or an address that can't be reached: as good as lost

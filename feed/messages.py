@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 SYMBOL_BYTES = 8
 HOLDER_NAME_BYTES = 16
 CLIENT_ORDER_ID_BYTES = 14
+DIGEST_BYTES = 32  # SHA-256
 ALL_SYMBOLS = b" " * SYMBOL_BYTES
 NO_CLIENT_ORDER_ID = b" " * CLIENT_ORDER_ID_BYTES
 
@@ -40,6 +41,7 @@ class TimeInForce(IntEnum):
     """How long an order lives, in FIX's codes (tag 59)."""
 
     DAY = ord("0")
+    GOOD_TILL_CANCEL = ord("1")  # it outlives the day
     IMMEDIATE_OR_CANCEL = ord("3")
     FILL_OR_KILL = ord("4")
 
@@ -91,6 +93,7 @@ class CancelReason(IntEnum):
     FILL_OR_KILL = ord("F")  # could not be filled whole
     SELF_TRADE = ord("Q")  # would have traded with the same client
     LINK_LOST = ord("L")  # the client's connection ended, and it asks for this
+    EXPIRED = ord("E")  # the day that the order was for is over
 
 
 class BookSide(IntEnum):
@@ -178,6 +181,12 @@ class SetTradingState(NamedTuple):
     state: int
 
 
+class NewDay(NamedTuple):
+    """Command: the day before is over, and this one begins; what was for the day expires."""
+
+    day: int  # the date as YYYYMMDD, later than the one before
+
+
 class Trade(NamedTuple):
     """Event: two orders traded. The match number is this frame's sequence number."""
 
@@ -239,6 +248,71 @@ class Rejected(NamedTuple):
     reason: int  # an engine.rejects.RejectReason
 
 
+class Snapshot(NamedTuple):
+    """Snapshot: its head. A snapshot is one group of frames, numbered from 1, outside of the list.
+
+    The state in it is what the list makes up to `sequence`, a group's end.
+    """
+
+    sequence: int
+    epoch: int  # of the reign that `sequence` belongs to
+    epoch_sequence: int  # of that reign's EPOCH frame
+    primary: bytes  # of that reign
+    digest_sequence: int  # how far `list_digest` goes: a multiple of `feed.digest.BLOCK_FRAMES`
+    list_digest: bytes
+
+
+class MarketState(NamedTuple):
+    """Snapshot: what belongs to no instrument and no client."""
+
+    day: int  # 0 before the first NEW_DAY
+
+
+class InstrumentState(NamedTuple):
+    """Snapshot: an instrument. The orders of its bids, asks, buy stops and sell stops follow."""
+
+    symbol: bytes
+    tick_size: int
+    lot_size: int
+    short_sale: int
+    state: int  # a TradingState
+    last_price: int  # of the last trade; 0 before the first
+
+
+class OrderState(NamedTuple):
+    """Snapshot: a live order. Those at one price follow one another in their priority."""
+
+    number: int
+    client: int
+    user_ref_num: int
+    symbol: bytes
+    side: int
+    order_type: int
+    time_in_force: int
+    post_only: int
+    capacity: int
+    quantity: int  # what was asked for: open, executed and canceled
+    leaves: int
+    executed: int
+    price: int  # 0 without a limit
+    stop_price: int  # 0 for one that stands in the book
+
+
+class ClientState(NamedTuple):
+    """Snapshot: what the machine remembers of a client."""
+
+    client: int
+    login: int
+    last_user_ref_num: int
+    self_trade_prevention: int
+
+
+class SnapshotEnd(NamedTuple):
+    """Snapshot: its end; the machine whose state this is has this digest."""
+
+    state_digest: bytes
+
+
 Command: TypeAlias = (
     Epoch
     | DefineInstrument
@@ -248,9 +322,11 @@ Command: TypeAlias = (
     | CancelOrder
     | MassCancel
     | SetTradingState
+    | NewDay
 )
 Event: TypeAlias = Trade | Canceled | Replaced | Triggered | Rejected
-Message: TypeAlias = Command | Event
+State: TypeAlias = MarketState | InstrumentState | OrderState | ClientState
+Message: TypeAlias = Command | Event | Snapshot | State | SnapshotEnd
 
 
 def book_side(side: int) -> BookSide:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from feed.codec import RETRANSMISSION, WireError
+from feed.codec import RETRANSMISSION, SNAPSHOT, WireError
 from feed.datagrams import decode_repair, is_repair
 from feed.frames import scan_batch
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Gaps, Nak, RepairPolicy
-from feed.run import Run, empty_run, joined, read_packet
+from feed.run import SNAPSHOT_TYPES, Run, empty_run, joined, read_packet
 from feed.schema import PACKET_MAGIC, RepairKind
 
 
@@ -148,6 +148,9 @@ class Receiver:
             self._on_other(data, now_ns, source)
             return self._nothing
         flags, shard, epoch, first, committed = header
+        if flags & SNAPSHOT or run.types & SNAPSHOT_TYPES:
+            counters.foreign += 1
+            return self._nothing
         if shard != self._shard:
             counters.other_shard += 1
             return self._nothing
@@ -189,6 +192,8 @@ class Receiver:
         )
         if not packets or not self._has_room(summary.frame_count):
             return 0, self._nothing
+        if summary.types & SNAPSHOT_TYPES:
+            return 0, self._nothing
         self.heard_ns = now_ns
         self._counters.packets += packets
         self._counters.heartbeats += heartbeats
@@ -222,12 +227,17 @@ class Receiver:
 
     def resume(self, epoch: int, committed_sequence: int) -> None:
         """Read on after the last committed frame, as one who led in `epoch` and has to follow."""
-        self.next_sequence = self._ordered = self._frontier = committed_sequence + 1
-        self.highest_sequence = self.committed_sequence = committed_sequence
+        self.committed_sequence = self.highest_sequence = committed_sequence
+        self.restart(committed_sequence + 1)
+        self.epoch = epoch
+
+    def restart(self, next_sequence: int) -> None:
+        """Read on from there: what comes before it is had by other means."""
+        self.next_sequence = self._ordered = self._frontier = next_sequence
+        self.highest_sequence = max(self.highest_sequence, next_sequence - 1)
         self._held.clear()
         self._waiting.clear()
-        self._gaps.truncate(0)  # what was missing has been adopted since
-        self.epoch = epoch
+        self._gaps.truncate(0)  # what was missing has been had by other means since
         self.failure = self._gaps.failure = None
 
     def check(self) -> None:

@@ -8,8 +8,8 @@ finds no allowance left is not answered, and the receiver asks again, or another
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Protocol
 
-from feed.cache import FrameCache
 from feed.codec import FRAME_HEADER_BYTES, RETRANSMISSION, PacketHeader, WireError, encode_packet
 from feed.datagrams import REPAIR_BYTES, Repair, decode_repair, encode_repair
 from feed.publisher import PAYLOAD_MINIMUM_BYTES, chunks
@@ -69,6 +69,21 @@ class RepairCounters:
     answers_cut_short: int = 0  # for want of allowance, or as longer than one answer may be
 
 
+class HeldFrames(Protocol):
+    """What NAKs are answered from: a `feed.cache.FrameCache`, or a `feed.held_list.HeldList`."""
+
+    @property
+    def first_sequence(self) -> int:
+        """The oldest frame that is held; equal to `next_sequence` while there is none."""
+
+    @property
+    def next_sequence(self) -> int:
+        """The frame after the last one that is held."""
+
+    def frames(self, first: int, last: int) -> list[bytes]:
+        """Each of the frames `first` to `last` that is held, in sequence."""
+
+
 class _Allowance:
     """A token bucket: the bytes that may be sent now."""
 
@@ -88,11 +103,11 @@ class _Allowance:
 
 
 class RepairResponder:
-    """Answers NAKs from a cache of frames."""
+    """Answers NAKs from the frames that are held."""
 
     __slots__ = (
         "_allowance",
-        "_cache",
+        "_held",
         "_limits",
         "_payload_limit_bytes",
         "_remembered",
@@ -105,14 +120,14 @@ class RepairResponder:
         self,
         *,
         shard: int,
-        cache: FrameCache,
+        held: HeldFrames,
         limits: RepairLimits = DEFAULT_REPAIR_LIMITS,
         payload_limit_bytes: int = 1400,
     ) -> None:
         if payload_limit_bytes < PAYLOAD_MINIMUM_BYTES:
             raise ValueError(f"a packet needs room for {PAYLOAD_MINIMUM_BYTES} bytes")
         self._shard = shard
-        self._cache = cache
+        self._held = held
         self._limits = limits
         self._payload_limit_bytes = payload_limit_bytes
         self._allowance: _Allowance | None = None
@@ -132,7 +147,7 @@ class RepairResponder:
         """The datagrams that answer a NAK, to be sent back to `requester`.
 
         None when the NAK is no NAK, a repeat, or over the limits. `epoch` and `committed_sequence`
-        are what the holder of the cache knows now. What it holds later than `last_sequence` may
+        are what the holder knows now. What it holds later than `last_sequence` may
         not stand in this epoch's list, and counts as missing.
         """
         try:
@@ -149,7 +164,7 @@ class RepairResponder:
         if self._is_repeat((requester, nak.first_sequence, nak.last_sequence), now_ns):
             self.counters.naks_suppressed += 1
             return []
-        held = self._cache.next_sequence - 1
+        held = self._held.next_sequence - 1
         if last_sequence is not None:
             held = min(held, last_sequence)
         header = PacketHeader(RETRANSMISSION, self._shard, epoch, 1, committed_sequence)
@@ -164,7 +179,7 @@ class RepairResponder:
     def _answer(
         self, nak: Repair, requester: Hashable, now_ns: int, header: PacketHeader, held: int
     ) -> list[bytes]:
-        first = max(nak.first_sequence, self._cache.first_sequence)
+        first = max(nak.first_sequence, self._held.first_sequence)
         last = min(nak.last_sequence, held)
         if first > last or nak.epoch > header.epoch:
             # What is held may be void in an epoch that is not known here yet.
@@ -189,7 +204,7 @@ class RepairResponder:
         sequence = header.first_sequence
         frames_per_packet = self._payload_limit_bytes // FRAME_HEADER_BYTES
         longest = self._limits.packets_per_nak * frames_per_packet
-        frames = self._cache.frames(sequence, min(last, sequence + longest - 1))
+        frames = self._held.frames(sequence, min(last, sequence + longest - 1))
         packets: list[bytes] = []
         for chunk in chunks(frames, self._payload_limit_bytes):
             if len(packets) == self._limits.packets_per_nak:

@@ -13,6 +13,20 @@ def type_bit(frame_type: FrameType) -> int:
     return 1 << frame_type - ord("A")
 
 
+# What stands in snapshots, and never in a list.
+SNAPSHOT_TYPES = sum(
+    type_bit(frame_type)
+    for frame_type in (
+        FrameType.SNAPSHOT,
+        FrameType.MARKET_STATE,
+        FrameType.INSTRUMENT_STATE,
+        FrameType.ORDER_STATE,
+        FrameType.CLIENT_STATE,
+        FrameType.SNAPSHOT_END,
+    )
+)
+
+
 class Run(Sequence[Frame]):
     """Frames with consecutive sequence numbers, whose bytes have been verified.
 

@@ -14,6 +14,10 @@ up to `submission` has its place, if it gets one, at or below `sequence` in the 
 
 Holders of the list speak with one another in `HOLDER` datagrams: acknowledgements, and what a
 takeover needs.
+
+Long ranges, and snapshots, go over TCP: one `REPLAY` request, and as its answer datagrams as above,
+each after its length as four bytes. A snapshot is a group of frames of its own, outside of the
+list: SNAPSHOT, the machine's state in frames named STATE, SNAPSHOT_END.
 """
 
 from enum import IntEnum, IntFlag
@@ -26,6 +30,7 @@ from feed import messages
 PACKET_MAGIC = b"LS"
 REPAIR_MAGIC = b"LR"
 HOLDER_MAGIC = b"LH"
+REPLAY_MAGIC = b"LP"
 WIRE_VERSION = 1
 
 
@@ -35,6 +40,7 @@ class PacketFlag(IntFlag):
     HEARTBEAT = 1  # no frames; first_sequence is the next one to come
     RETRANSMISSION = 2  # an answer to a NAK
     COMMIT = 4  # a heartbeat that is sent only because the commit has moved
+    SNAPSHOT = 8  # over TCP alone: the frames are a snapshot's, and numbered as such
 
 
 class FrameFlag(IntFlag):
@@ -51,13 +57,21 @@ class RepairKind(IntEnum):
     MISSING = ord("M")  # I do not hold these
 
 
+class ReplayKind(IntEnum):
+    """What is asked for over TCP; each answer goes on with the committed list."""
+
+    LIST = ord("L")  # the frames from `first_sequence` on
+    STATE = ord("S")  # the same; but where much of it is in a snapshot, that, and what follows
+    DAY = ord("D")  # the snapshot that this day began with, if one did, and what follows
+
+
 class HolderKind(IntEnum):
     """What one holder tells another, and what `last_sequence` means in it."""
 
     ACK = ord("A")  # to the primary: I hold the list of your epoch up to the end of this group
     ASK = ord("Q")  # a takeover: promise me this epoch, and say what you hold
     ANSWER = ord("R")  # to ASK: promised, if the epoch is the one asked for; this is what I hold
-    FORGOT = ord("F")  # to ASK: I came back without my memory, and have no vote
+    FORGOT = ord("F")  # to ASK: no vote; I came back without my memory, or am in a later epoch
     FETCH = ord("G")  # a takeover: send me what you hold from `last_sequence` on
     JOIN = ord("J")  # to the primary: I came back; forget what I acknowledged in an earlier life
     WELCOME = ord("W")  # to JOIN: my list goes so far; hold that much, and you may vote
@@ -79,6 +93,13 @@ class FrameType(IntEnum):
     REPLACED = ord("R")
     TRIGGERED = ord("G")
     REJECTED = ord("J")
+    NEW_DAY = ord("D")
+    SNAPSHOT = ord("S")
+    MARKET_STATE = ord("V")
+    INSTRUMENT_STATE = ord("N")
+    ORDER_STATE = ord("Q")
+    CLIENT_STATE = ord("P")
+    SNAPSHOT_END = ord("Z")
 
 
 def _code(enumeration: type[IntEnum]) -> Any:
@@ -131,6 +152,16 @@ HOLDER = cs.Struct(
     "committed_sequence" / cs.Int64ub,
 )
 
+REPLAY = cs.Struct(
+    "magic" / cs.Const(REPLAY_MAGIC),
+    "version" / cs.Const(WIRE_VERSION, cs.Int8ub),
+    "kind" / _code(ReplayKind),
+    "shard" / cs.Int16ub,
+    "epoch" / cs.Int32ub,
+    "checksum" / cs.Int32ub,
+    "first_sequence" / cs.Int64ub,
+)
+
 SUBMISSION_HEADER = cs.Struct(
     "length" / cs.Int16ub,
     "type" / _code(FrameType),
@@ -144,6 +175,7 @@ DECISION = cs.Struct(
 )
 
 _SYMBOL = cs.Bytes(messages.SYMBOL_BYTES)
+_DIGEST = cs.Bytes(messages.DIGEST_BYTES)
 _CLIENT_ORDER_ID = cs.Bytes(messages.CLIENT_ORDER_ID_BYTES)
 
 BODIES: dict[FrameType, Any] = {
@@ -246,6 +278,53 @@ BODIES: dict[FrameType, Any] = {
         "client" / cs.Int32ub,
         "user_ref_num" / cs.Int32ub,
         "reason" / cs.Int16ub,
+    ),
+    FrameType.NEW_DAY: cs.Struct(
+        "day" / cs.Int32ub,
+    ),
+    FrameType.SNAPSHOT: cs.Struct(
+        "sequence" / cs.Int64ub,
+        "epoch" / cs.Int32ub,
+        "epoch_sequence" / cs.Int64ub,
+        "primary" / cs.Bytes(messages.HOLDER_NAME_BYTES),
+        "digest_sequence" / cs.Int64ub,
+        "list_digest" / _DIGEST,
+    ),
+    FrameType.MARKET_STATE: cs.Struct(
+        "day" / cs.Int32ub,
+    ),
+    FrameType.INSTRUMENT_STATE: cs.Struct(
+        "symbol" / _SYMBOL,
+        "tick_size" / cs.Int32ub,
+        "lot_size" / cs.Int32ub,
+        "short_sale" / _code(messages.ShortSale),
+        "state" / _code(messages.TradingState),
+        "last_price" / cs.Int64ub,
+    ),
+    FrameType.ORDER_STATE: cs.Struct(
+        "number" / cs.Int64ub,
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "symbol" / _SYMBOL,
+        "side" / _code(messages.Side),
+        "order_type" / _code(messages.OrderType),
+        "time_in_force" / _code(messages.TimeInForce),
+        "post_only" / _code(messages.PostOnly),
+        "capacity" / _code(messages.Capacity),
+        "quantity" / cs.Int32ub,
+        "leaves" / cs.Int32ub,
+        "executed" / cs.Int32ub,
+        "price" / cs.Int64ub,
+        "stop_price" / cs.Int64ub,
+    ),
+    FrameType.CLIENT_STATE: cs.Struct(
+        "client" / cs.Int32ub,
+        "login" / cs.Int64ub,
+        "last_user_ref_num" / cs.Int32ub,
+        "self_trade_prevention" / _code(messages.SelfTradePrevention),
+    ),
+    FrameType.SNAPSHOT_END: cs.Struct(
+        "state_digest" / _DIGEST,
     ),
 }
 

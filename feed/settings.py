@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
@@ -83,15 +85,45 @@ class FailoverSettings(Settings):
         return self
 
 
+class SyncPolicy(StrEnum):
+    """When a journal's frames are forced to the disk; docs/journal.md says what each promises."""
+
+    GROUP = "group"  # before they are acknowledged: a power cut loses nothing that was answered
+    INTERVAL = "interval"  # every so many milliseconds
+    NEVER = "never"  # when the operating system thinks fit
+
+
+class JournalSettings(Settings):
+    """What the holders of an exchange keep on disk, each in a folder of its own."""
+
+    folder: Path  # in it, a folder for each shard, and in that one for each holder
+    sync: SyncPolicy = SyncPolicy.GROUP
+    sync_interval_ms: int = Field(default=10, ge=1, le=10_000)  # for "interval"
+    segment_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 32)
+    # Days that stay readable, the running one among them; 0 keeps all.
+    keep_days: int = Field(default=0, ge=0, le=10_000)
+    # A backup writes a snapshot of its machine each time that so many more frames are committed.
+    snapshot_frames: int = Field(default=1_000_000, ge=1000)
+    snapshots: int = Field(default=3, ge=1, le=1000)  # how many of them are kept
+
+    def folder_of(self, shard: int, holder: str) -> Path:
+        """Where a holder's journal is; its snapshots are in the folder "snapshots" of it."""
+        return self.folder / f"shard-{shard}" / holder
+
+
 class HolderSettings(Settings):
     """One holder of the list: where it listens, and how much it keeps."""
 
-    repair: AddressField  # UDP: NAKs come in here, and are answered from here
+    # UDP: NAKs come in here, and are answered from here. TCP: long ranges, and snapshots.
+    repair: AddressField
     replication: AddressField  # UDP: acknowledgements and takeovers, between holders
     receive: AddressField | None = None  # its own address in the list of receivers, for unicast
     # The newest two million frames or so. The least holds the widest window of uncommitted frames:
     # they have to be compared after a takeover.
     cache_bytes: int = Field(default=256 << 20, ge=1 << 24)
+    # Whether drills may have it lose what is not forced to the disk; and, for a replica, die in the
+    # middle of a group.
+    drills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +134,7 @@ class ShardSettings:
     failover: FailoverSettings
     replicas: Mapping[str, HolderSettings]
     retransmitters: Mapping[str, HolderSettings]
+    journal: JournalSettings | None = None  # without one, what a process knew is gone with it
 
     @property
     def holders(self) -> dict[str, HolderSettings]:

@@ -89,9 +89,11 @@ class Subscriber:
 
     The arguments are those of `feed.receiver.Receiver`; with `first_sequence` None it starts at the
     first group that begins after it joined.
+
+    While `holds_naks_back` it asks for nothing, and that time does not count towards giving up.
     """
 
-    __slots__ = ("_failure", "_group_limit", "_unfinished", "receiver")
+    __slots__ = ("_failure", "_group_limit", "_unfinished", "holds_naks_back", "receiver")
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class Subscriber:
         self._group_limit = policy.group_limit_frames
         self._unfinished: list[Run] = []  # the frames of a group whose end has not come yet
         self._failure: GapFailure | None = None
+        self.holds_naks_back = False
 
     @property
     def next_sequence(self) -> int:
@@ -124,6 +127,11 @@ class Subscriber:
         if self._failure is not None:
             return self._failure.first_sequence
         return self.receiver.next_sequence
+
+    @property
+    def highest_sequence(self) -> int:
+        """How far the list is known to go."""
+        return self.receiver.highest_sequence
 
     @property
     def committed_sequence(self) -> int:
@@ -148,7 +156,7 @@ class Subscriber:
     @property
     def deadline_ns(self) -> int | None:
         """When to call `on_time` next; None while nothing is missing."""
-        return None if self._failure else self.receiver.deadline_ns
+        return None if self._is_mute else self.receiver.deadline_ns
 
     def on_datagram(self, data: bytes, now_ns: int, source: int | None = None) -> Groups:
         """Take one UDP datagram in, as `Receiver.on_datagram` does; whole groups come out."""
@@ -170,7 +178,16 @@ class Subscriber:
 
     def on_time(self, now_ns: int) -> list[Nak]:
         """The NAKs that are due, each to be sent to its retransmitter."""
-        return [] if self._failure else self.receiver.on_time(now_ns)
+        return [] if self._is_mute else self.receiver.on_time(now_ns)
+
+    def restart(self, next_sequence: int) -> None:
+        """Begin anew with this frame, which opens a group: what comes before it is committed, and
+        known by other means."""
+        receiver = self.receiver
+        receiver.restart(next_sequence)
+        receiver.committed_sequence = max(receiver.committed_sequence, next_sequence - 1)
+        self._unfinished.clear()
+        self._failure = None
 
     def check(self) -> None:
         """Raise AssertionError unless all invariants hold."""
@@ -182,6 +199,10 @@ class Subscriber:
             sequence = run.next_sequence
         if self._failure is None:
             assert self.receiver.next_sequence == sequence
+
+    @property
+    def _is_mute(self) -> bool:
+        return self._failure is not None or self.holds_naks_back
 
     def _grouped(self, run: Run) -> Groups:
         """The groups that these frames end; what is left of them waits for more."""

@@ -24,22 +24,28 @@ class Vote(StrEnum):
 class Return:
     """A holder's vote, and its way back to it."""
 
-    __slots__ = ("_join_at_ns", "_target", "vote")
+    __slots__ = ("_is_announcing", "_join_at_ns", "_target", "vote")
 
     def __init__(self) -> None:
         self.vote = Vote.UNKNOWN
         self._target: int | None = None  # the list's end when its primary learned of the return
         self._join_at_ns = 0
+        self._is_announcing = False
 
     def begin(self, *, has_forgotten: bool) -> None:
         """It is known whether an earlier self was here; counts once."""
         if self.vote is Vote.UNKNOWN:
             self.vote = Vote.RETURNING if has_forgotten else Vote.COUNTS
 
+    def announce(self) -> None:
+        """An earlier self may have acknowledged frames in this epoch: its primary counts nothing of
+        another one before it has learned of the return, though that has its vote."""
+        self._is_announcing = True
+
     @property
     def waits_for_welcome(self) -> bool:
-        """Whether a JOIN has to be answered before the rest can be known."""
-        return self.vote is Vote.RETURNING and self._target is None
+        """Whether a JOIN has to be answered: before the rest can be known, or anything counts."""
+        return self._target is None and (self.vote is Vote.RETURNING or self._is_announcing)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -62,6 +68,7 @@ class Return:
         """There is a later epoch; its list may be shorter, so its primary is asked anew."""
         self._target = None
         self._join_at_ns = 0
+        self._is_announcing = False
 
     def on_held(self, sequence: int) -> None:
         """The list is held up to here, and stands in the primary's epoch."""

@@ -28,7 +28,7 @@ from gateway.client_errors import ClientError, ConnectionLost, LinkFault, LogInP
 from gateway.client_link import Link
 from gateway.client_policy import ClientPolicy
 from gateway.client_session import ClientSession, Phase
-from gateway.events import Event
+from gateway.events import Event, SessionBegan
 from gateway.reconnect import Reconnect
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ class Client:
     A context manager: entering it logs in, leaving it logs out. `addresses` is one gateway's
     address or several ones', as `Address` or "host:port". `next_sequence` is the number of the
     first event to give out: 1 for all of the day, a number from an earlier `Client.next_sequence`
-    to go on after it, 0 for what happens from now on. `session` is left empty for the current one.
+    to go on after it, 0 for what happens from now on. `session` is left empty for the current one:
+    then the client follows into the next one by itself when a day is over. With a name, as from an
+    earlier `Client.session`, it reads that one alone.
 
     Raises ValueError when an argument can't be right.
     """
@@ -63,9 +65,15 @@ class Client:
         )
         self._tls = tls
         self._session = ClientSession(
-            user, secret, session=session, next_sequence=next_sequence, policy=self._policy
+            user,
+            secret,
+            session=session,
+            next_sequence=next_sequence,
+            policy=self._policy,
+            gateway_count=len(several),
         )
         self._events: deque[Event] = deque()
+        self._begun: deque[SessionBegan] = deque()  # those of them
         self._change = asyncio.Event()  # something happened that a task may be waiting for
         self._link: Link | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -214,6 +222,8 @@ class Client:
         while True:
             while self._events:
                 event = self._events.popleft()
+                if isinstance(event, SessionBegan):
+                    self._begun.popleft()
                 if self._link is not None and len(self._events) <= self._policy.unread_limit // 2:
                     self._link.resume_reading()
                 yield event
@@ -229,8 +239,24 @@ class Client:
 
         0 when the client asked for what happens from now on and has not heard where that is.
         """
-        first_unread = next((event.sequence for event in self._events if event.sequence), 0)
-        return first_unread or self._session.next_sequence
+        return self._place[1]
+
+    @property
+    def session(self) -> str:
+        """The session that `next_sequence` counts in; empty while it is not known."""
+        return self._place[0]
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        """The session and the number of the next event that `events()` will give out."""
+        begun = 0  # sessions, before that event
+        for event in self._events:
+            if event.sequence and begun < len(self._begun):
+                return self._begun[begun].previous, event.sequence
+            if event.sequence:
+                return self._session.session_before, event.sequence
+            begun += isinstance(event, SessionBegan)
+        return self._session.session, self._session.next_sequence
 
     @property
     def resumes(self) -> int:
@@ -289,6 +315,8 @@ class Client:
 
     def _deliver(self, event: Event) -> bool:
         self._events.append(event)
+        if isinstance(event, SessionBegan):
+            self._begun.append(event)
         return not self._is_overrun
 
     def _logged_in(self) -> None:

@@ -10,6 +10,10 @@ and events out. On each connection it
 
     OFFLINE -- connected --> LOGGING_IN -- accepted --> QUERYING -- answered --> OPEN
        \\_________________________ disconnected _________________________________/
+
+When its session is over, as its day is, it follows into the next one, unless it was asked for one
+session alone: it logs in to the one that is over by its name, until the exchange says that this was
+all of it; then to the next one by its name, from number 1.
 """
 
 from collections.abc import Iterator
@@ -25,8 +29,8 @@ from gateway.client_errors import (
     UserRefNumsSpent,
 )
 from gateway.client_policy import ClientPolicy
-from gateway.closing import ClosingReason
-from gateway.events import UNNUMBERED, Event, Rejected, to_event
+from gateway.closing import ClosingReason, next_session
+from gateway.events import UNNUMBERED, Event, Rejected, SessionBegan, to_event
 from gateway.ouch_codec import OuchError, decode_outbound, encode
 from gateway.rejects import GatewayReject
 from gateway.soup import (
@@ -69,6 +73,8 @@ class ClientSession:
     """One client's stream and commands.
 
     `next_sequence` is the first event to ask for: 1 for all of the day, 0 for those to come.
+    `session` binds it to one session; without, it follows from one day into the next. A session
+    that is over counts as lost once `gateway_count` gateways in a row have said they lack it.
     Raises ValueError when a name does not fit its field.
     """
 
@@ -80,6 +86,7 @@ class ClientSession:
         session: str = "",
         next_sequence: int = 1,
         policy: ClientPolicy | None = None,
+        gateway_count: int = 1,
     ) -> None:
         LoginRequest(user, secret, session, next_sequence).encode()
         self.phase = Phase.OFFLINE
@@ -89,9 +96,16 @@ class ClientSession:
         self.unanswered = Unanswered()
         self._user = user
         self._secret = secret
-        self._session = session
-        self.has_logged_in = False  # from then on it is bound to that session
+        self.session = session  # to ask for; empty for the current one
+        self.session_before = ""  # the last that it was let in to
+        self.has_logged_in = False
         self.knows_its_numbers = False  # which user_ref_num comes next
+        self._is_bound = bool(session)
+        self._gateway_count = gateway_count
+        self._refusals = 0  # in a row, of a session that it was in
+        self._is_moving = False  # from a session that is over to the next one
+        self._may_have_missed = False  # events of what it moves from
+        self._forgets = False  # which commands are unanswered: the answers may have been missed
         self._policy = policy or ClientPolicy()
         self._reader: PacketReader[ServerPacket] = server_packets()
         self._output = bytearray()
@@ -111,7 +125,7 @@ class ClientSession:
         self._reader = server_packets()
         self.farewell = ""
         self._log_ins_in_doubt += 1
-        request = LoginRequest(self._user, self._secret, self._session, self.next_sequence)
+        request = LoginRequest(self._user, self._secret, self.session, self.next_sequence)
         self._output[:] = request.encode()
 
     def disconnected(self) -> None:
@@ -224,7 +238,7 @@ class ClientSession:
             case UnsequencedData(payload) if self.is_logged_in:
                 yield from self._on_unsequenced(payload, now_ns)
             case LoginAccepted() if self.phase is Phase.LOGGING_IN:
-                self._on_accepted(packet, now_ns)
+                yield from self._on_accepted(packet, now_ns)
             case soup.LoginRejected(reason) if self.phase is Phase.LOGGING_IN:
                 self._on_rejected(reason)
             case ServerHeartbeat():
@@ -232,32 +246,61 @@ class ClientSession:
             case Debug(text):
                 self._on_debug(text, now_ns)
             case EndOfSession():
+                following = next_session(self.farewell) if self.is_logged_in else None
+                if following is not None:
+                    self._leave_session(following, may_have_missed=False)
                 raise LinkFault(self.farewell or "the gateway ended the session")
             case _:
                 raise LinkFault(f"the gateway sent a {type(packet).__name__} out of its place")
 
-    def _on_accepted(self, accepted: LoginAccepted, now_ns: int) -> None:
+    def _on_accepted(self, accepted: LoginAccepted, now_ns: int) -> Iterator[Event]:
         self._log_ins_in_doubt -= 1
         session, sequence = accepted
-        if self.has_logged_in and session != self._session:
+        if self.has_logged_in and session != self.session != "":
             raise SessionEnded(
-                f"the exchange is in session {session!r} now; {self._session!r} is over"
+                f"the exchange is in session {session!r} now; {self.session!r} is over"
             )
         if sequence == 0 or (self.next_sequence and sequence > self.next_sequence):
             raise LinkFault(
                 f"the gateway's stream begins at {sequence}, though {self.next_sequence} was asked"
             )
-        self._session, self.has_logged_in = session, True
+        before, self.session_before = self.session_before, session
+        self.session, self.has_logged_in = session, True
+        self._refusals = 0
         self._incoming_sequence = sequence
         self.next_sequence = self.next_sequence or sequence
         self._enter_phase(Phase.QUERYING, now_ns)
         self._output += UnsequencedData(encode(ouch.AccountQuery())).encode()
+        if self._is_moving:
+            has_missed, self._may_have_missed = self._may_have_missed, False
+            self._is_moving = False
+            self._forgets |= has_missed
+            yield SessionBegan(session, before, has_missed)
+
+    def _leave_session(self, following: str, *, may_have_missed: bool) -> None:
+        """Its session is over: the next one is to be read from its beginning."""
+        if self._is_bound:
+            raise SessionEnded(self.farewell)
+        self._is_moving = True
+        self._may_have_missed |= may_have_missed
+        self.session, self.next_sequence = following, 1
 
     def _on_rejected(self, reason: LoginRejectReason) -> None:
+        if self.has_logged_in and self.farewell.startswith(ClosingReason.UNKNOWN_SESSION.text):
+            self._on_session_gone()
         lasting = any(self.farewell.startswith(known.text) for known in _LASTING_REASONS)
         if reason is LoginRejectReason.NO_SUCH_SESSION and self.farewell and not lasting:
             raise LogInPutOff(f"log-in refused: {self.farewell}")
         raise LoginRejected(reason, self.farewell)
+
+    def _on_session_gone(self) -> None:
+        """A gateway lacks a session that there was; another one may have it yet."""
+        self._log_ins_in_doubt -= 1
+        self._refusals += 1
+        if self._is_bound or self._refusals >= self._gateway_count:
+            self._refusals = 0
+            self._leave_session("", may_have_missed=True)
+        raise LogInPutOff(f"log-in refused: {self.farewell}")
 
     def _on_debug(self, text: str, now_ns: int) -> None:
         self.farewell = text
@@ -304,6 +347,9 @@ class ClientSession:
             next_user_ref_num = LARGEST_USER_REF_NUM + 1
         self.last_user_ref_num = max(self.last_user_ref_num, next_user_ref_num - 1)
         self.knows_its_numbers = True
+        if self._forgets:
+            self.unanswered.forget(next_user_ref_num)
+            self._forgets = False
         for payload in self.unanswered.to_resend(next_user_ref_num):
             self._send(payload)
 

@@ -4,6 +4,9 @@ from enum import Enum
 
 from gateway.soup import LoginRejectReason
 
+# What is told in words about the session that there is now; clients read its name from there.
+_SESSION_NOW = "the session is now "
+
 _NOT_AUTHORISED = LoginRejectReason.NOT_AUTHORISED
 _NO_SESSION = LoginRejectReason.NO_SUCH_SESSION
 
@@ -51,7 +54,7 @@ class ClosingReason(Enum):
     )
     UNKNOWN_SESSION = (
         "unknown_session",
-        "the exchange has no session of this name; leave it blank for the current one",
+        "the exchange has no such session, or not any more; leave it blank for the current one",
         _NO_SESSION,
     )
     SEQUENCE_TOO_HIGH = (
@@ -119,8 +122,26 @@ class ClosingReason(Enum):
         "slow_client",
         "the client takes its messages too slowly; log in again to resume from the next one",
     )
+    DAY_IS_OVER = (
+        "day_is_over",
+        "the day of this session is over, and this was all of it; log in again for the new day",
+    )
     GATEWAY_STOPS = "gateway_stops", "the gateway stops; log in at another one to resume"
     FEED_LOST = (
         "feed_lost",
         "the gateway lost the feed and can't go on; log in at another one to resume",
     )
+
+
+def session_now(name: str) -> str:
+    """What says which session there is now, for a person and for `next_session`."""
+    return f"{_SESSION_NOW}{name}"
+
+
+def next_session(text: str) -> str | None:
+    """The session that comes next, where a session has ended with its day; else None.
+
+    Empty where it has no name in the text: the current one, then.
+    """
+    before, _, name = text.removesuffix(")").partition(f" ({_SESSION_NOW}")
+    return name if before == ClosingReason.DAY_IS_OVER.text else None

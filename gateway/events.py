@@ -1,8 +1,8 @@
 """What a trading client is told: one typed event for each OUCH message of its stream.
 
-`sequence` is the event's number in the client's own stream, from 1 and without holes; only a
-`Rejected` by the gateway itself has none. Prices are integers in 1/10,000, 0 for an order without a
-limit; times are nanoseconds since 1970.
+`sequence` is the event's number in the client's own stream of that day, from 1 and without holes;
+only a `Rejected` by the gateway itself, and `SessionBegan`, have none. Prices are integers in
+1/10,000, 0 for an order without a limit; times are nanoseconds since 1970.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -119,7 +119,35 @@ class MassCanceled(NamedTuple):
     symbol: str  # empty: in all symbols
 
 
-Event: TypeAlias = Accepted | Replaced | Executed | Canceled | Rejected | Triggered | MassCanceled
+class SessionBegan(NamedTuple):
+    """A day is over, and the client has followed into the session of the next: `session`.
+
+    Numbers begin anew at 1 there. It stands outside of both streams, and comes between them.
+    """
+
+    session: str
+    previous: str  # the session before; `Client.next_sequence` counted in that one until here
+    may_have_missed: bool  # events of earlier sessions, as nobody keeps them any more
+
+    @property
+    def sequence(self) -> int:
+        """It has no number: `UNNUMBERED`."""
+        return UNNUMBERED
+
+    @property
+    def time_ns(self) -> int:
+        """It has no time: 0."""
+        return 0
+
+    @property
+    def user_ref_num(self) -> int:
+        """It is about no command: 0."""
+        return 0
+
+
+Event: TypeAlias = (
+    Accepted | Replaced | Executed | Canceled | Rejected | Triggered | MassCanceled | SessionBegan
+)
 
 
 def to_event(message: ouch.Outbound, sequence: int) -> Event:

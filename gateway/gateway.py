@@ -13,7 +13,8 @@ Sans-I/O. A shell or a simulator tells it what happened, and then carries out wh
     send_to_primary(gateway.uplink.take_output())
 
 A log-in is checked, submitted as a command, and answered when the feed shows it committed. All that
-a client is told of its orders comes from the feed, through its stream.
+a client is told of its orders comes from the feed, through its stream. What a new day does to
+sessions stands in docs/gateway.md.
 """
 
 from collections import Counter
@@ -21,20 +22,21 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from feed.codec import Frame
-from feed.messages import ALL_SYMBOLS, CancelReason, Epoch, LogIn, MassCancel, pad
-from feed.run import Run, type_bit
-from feed.schema import FrameType
+from feed.messages import ALL_SYMBOLS, CancelReason, LogIn, MassCancel
+from feed.run import Run
+from feed.snapshot import SnapshotError, WholeSnapshot
 from gateway.clients import ClientSettings
-from gateway.closing import ClosingReason
+from gateway.closing import ClosingReason, session_now
+from gateway.days import Days, Standing, read_day
 from gateway.deadlines import Deadlines
 from gateway.limits import FailedLogIns, Origin, Rates
 from gateway.log_ins import LogIns, WaitingLogIn
 from gateway.session import Phase, Session, SessionCounters, resume_refusal
 from gateway.settings import GatewaySettings
-from gateway.soup import SESSION_BYTES, LoginRequest
+from gateway.soup import LoginRequest
 from gateway.strangers import Strangers
 from gateway.streams import Streams
+from gateway.turning_points import Admission, DayBegan, NewEpoch, Part, steps
 from gateway.uplink import Uplink
 
 # Slow clients are looked at so often: a tenth of the shortest of the sessions' times, the
@@ -46,9 +48,6 @@ GRAIN_NS = 10_000_000
 # Committed frames not yet delivered here, beyond which a log-in would wait too long for its own
 # to come by: about as many as arrive within a second of catching up.
 CATCHING_UP_FRAMES = 10_000
-
-# What does more than tell clients something. Each takes effect in its place in the list.
-_TURNING_POINTS = type_bit(FrameType.LOG_IN) | type_bit(FrameType.EPOCH)
 
 
 class Verification(NamedTuple):
@@ -72,17 +71,17 @@ class Gateway:
         random: Random,
         wall_clock_ns: Callable[[], int],
     ) -> None:
-        """`exchange` is the name of the SoupBinTCP session; `random` draws the log-ins' numbers.
+        """`exchange` names the SoupBinTCP session until the first day that has a name of its own;
+        `random` draws the log-ins' numbers.
 
         `wall_clock_ns` gives the time since 1970 for what the gateway itself answers. Raises
         ValueError when the name does not fit its field.
         """
-        pad(exchange, SESSION_BYTES)
-        self.streams = Streams(settings.stream_limit_bytes)
+        self.days = Days(exchange, settings.stream_limit_bytes)
         self.uplink = Uplink(settings.uplink)
         self.delivered_sequence = 0
+        self.is_catching_up = False  # by a replay, as its shell says: nobody is let in meanwhile
         self.deadline_ns = 0  # when `on_time` wants to be called next
-        self._exchange = exchange
         self._settings = settings
         self._wall_clock_ns = wall_clock_ns
         self._failed_log_ins = FailedLogIns(settings.log_ins)
@@ -108,13 +107,17 @@ class Gateway:
         self._accepted = 0
         self._closed: Counter[ClosingReason] = Counter()
 
+    @property
+    def streams(self) -> Streams:
+        """The clients' streams of the running day."""
+        return self.days.current
+
     # What happens to a client's connection.
 
     def connect(self, host: str, now_ns: int) -> Session:
         """Somebody connected; the session is closed at once when there is no room for it."""
         self._connections += 1
         session = Session(
-            self._exchange,
             host,
             self._settings.sessions,
             self._session_counters,
@@ -180,16 +183,8 @@ class Gateway:
             return  # it has closed meanwhile
         if client is None:
             session.close(ClosingReason.NOT_AUTHORISED, now_ns)
-        elif self._committed_sequence - self.delivered_sequence > CATCHING_UP_FRAMES:
-            session.close(ClosingReason.CATCHING_UP, now_ns)
-        elif self.uplink.is_crowded:
-            session.close(ClosingReason.TOO_MUCH_WAITING, now_ns)
         else:
-            refusal = resume_refusal(self.streams.of(client.number), session.requested_sequence)
-            if refusal is not None:
-                session.close(refusal, now_ns)
-            else:
-                self._log_ins.submit(session, client, now_ns)
+            self._let_in(session, client, now_ns)
         self._settle(session, now_ns)
 
     def on_unverifiable(self, session: Session, now_ns: int) -> None:
@@ -206,11 +201,30 @@ class Gateway:
         """
         self.uplink.on_feed_epoch(epoch)
         self._committed_sequence = committed_sequence
-        if run.types & _TURNING_POINTS:
-            self._deliver_in_parts(run, now_ns)
-        elif run:
-            self._deliver(run.data, run.last_sequence)
+        for step in steps(run):
+            match step:
+                case Part(groups, last_sequence):
+                    self._deliver(groups, last_sequence)
+                case Admission(command, is_rejected):
+                    self._on_log_in(command, is_rejected, now_ns)
+                case NewEpoch(list_epoch):
+                    self._on_progress(now_ns)  # what the earlier ones decided until here stands
+                    self._list_epoch = list_epoch
+                case DayBegan(day):
+                    self._begin_day(day, now_ns)
         self._on_progress(now_ns)
+
+    def restore(self, snapshot: WholeSnapshot) -> None:
+        """Goes on after the snapshot that a day began with, as if it were the list's beginning.
+
+        Raises SnapshotError when it is of another place, or a client has been let in already.
+        """
+        assert snapshot.head.sequence >= self.delivered_sequence
+        if self._open:
+            raise SnapshotError("it comes too late: clients are being told what came before it")
+        self.days.restore(read_day(snapshot))
+        self.delivered_sequence = snapshot.head.sequence
+        self._list_epoch = snapshot.head.epoch
 
     def on_uplink_connected(self, epoch: int, now_ns: int) -> None:
         """There is a connection to the primary of this epoch, as far as is known."""
@@ -256,6 +270,7 @@ class Gateway:
         uplink, sessions = self.uplink, self._session_counters
         return {
             "sequence": self.delivered_sequence,
+            "day": self.days.day,
             "connections": self._connections,
             "log_ins": self._accepted,
             "sessions": len(self._open),
@@ -277,17 +292,17 @@ class Gateway:
     def check(self) -> None:
         """Raises AssertionError when the parts do not agree with one another."""
         self.uplink.check()
-        self.streams.check()
+        self.days.check()
         self._failed_log_ins.check()
         self._log_ins.check()
         self._deadlines.check(self._sessions, self._next_tick_ns)
         self._strangers.check()
         assert len(self._sessions) <= self._settings.connections.connections
         for session in self._sessions:
-            is_open = session.phase is Phase.OPEN
             assert session.phase is not Phase.CLOSED, "a closed session is still kept"
-            assert (session in self._strangers) != is_open
-            assert not is_open or self._open[session.client] is session
+            is_stranger = session.phase in (Phase.STRANGER, Phase.CHECKING)
+            assert (session in self._strangers) == is_stranger
+            assert (self._open.get(session.client) is session) == (session.phase is Phase.OPEN)
         assert all(session in self._sessions for session in self._open.values())
         assert all(session in self._sessions for session in (*self._held, *self._sending))
         assert self._clients.keys() == self._open.keys()
@@ -324,22 +339,6 @@ class Gateway:
                 self._changed[session] = None
         self.delivered_sequence = last_sequence
 
-    def _deliver_in_parts(self, run: Run, now_ns: int) -> None:
-        """Has log-ins and epochs take effect between what stands before and after them."""
-        begin = end = 0
-        for index, frame in enumerate(run):
-            if frame.type is FrameType.LOG_IN or frame.type is FrameType.EPOCH:
-                if begin < end:
-                    self._deliver(run.data[begin:end], frame.sequence - 1)
-                    begin = end
-                if frame.type is FrameType.EPOCH:
-                    self._on_epoch(frame, now_ns)
-                else:
-                    is_rejected = not frame.is_end and run[index + 1].type is FrameType.REJECTED
-                    self._on_log_in(frame, is_rejected, now_ns)
-            end += len(frame.data)
-        self._deliver(run.data[begin:], run.last_sequence)
-
     def _on_progress(self, now_ns: int) -> None:
         """More may be decided, or delivered, than before."""
         for login in self.uplink.on_delivered(self.delivered_sequence, self._list_epoch):
@@ -354,7 +353,10 @@ class Gateway:
 
     def _check_log_in(self, session: Session, request: LoginRequest, now_ns: int) -> None:
         # Who hangs up leaves its secret behind, so connections alone do not bound these.
-        if self._unverified >= self._settings.connections.strangers:
+        standing = self.days.standing(session.requested_session)
+        if standing is Standing.UNKNOWN:
+            self._refuse_session(session, now_ns)
+        elif self._unverified >= self._settings.connections.strangers:
             session.close(ClosingReason.SECRET_NOT_CHECKED, now_ns)
         elif not self._failed_log_ins.start(Origin(session.user, session.host), now_ns):
             session.close(ClosingReason.TOO_MANY_FAILURES, now_ns)
@@ -362,22 +364,63 @@ class Gateway:
             self._unverified += 1
             self._verifications.append(Verification(session, session.user, request.password))
 
+    def _let_in(self, session: Session, client: ClientSettings, now_ns: int) -> None:
+        """Asks for the log-in of a client whose secret is right, if it can be let in."""
+        standing = self.days.standing(session.requested_session)
+        behind = self._committed_sequence - self.delivered_sequence
+        is_late = self.is_catching_up or standing is Standing.LATER
+        if is_late or behind > CATCHING_UP_FRAMES:
+            session.close(ClosingReason.CATCHING_UP, now_ns)
+        elif standing is Standing.UNKNOWN:
+            self._refuse_session(session, now_ns)
+        elif standing is Standing.BEFORE:
+            self._show_day_before(session, client, now_ns)
+        elif self.uplink.is_crowded:
+            session.close(ClosingReason.TOO_MUCH_WAITING, now_ns)
+        else:
+            refusal = resume_refusal(self.streams.of(client.number), session.requested_sequence)
+            if refusal is not None:
+                session.close(refusal, now_ns)
+            else:
+                self._log_ins.submit(session, client, now_ns)
+
+    def _refuse_session(self, session: Session, now_ns: int) -> None:
+        session.close(ClosingReason.UNKNOWN_SESSION, now_ns, session_now(self.days.name))
+
+    def _show_day_before(self, session: Session, client: ClientSettings, now_ns: int) -> None:
+        """Has a client read what it has not had of the day before; it can do nothing else there.
+
+        Nothing of that goes through the list: a session that the client has in this day goes on.
+        """
+        assert self.days.before is not None
+        stream, rate = self.days.before.of(client.number), self._rates.of(client)
+        session.accept(client.number, self.days.name_before, stream, rate, now_ns)
+        if session.phase is Phase.OPEN:
+            self._strangers.remove(session)
+            session.end_day(self.days.name, now_ns)
+            self._deadlines.put(session, session.deadline_ns)
+
     def _refuse_log_in(self, login: int, reason: ClosingReason, now_ns: int) -> None:
         log_in = self._log_ins.take(login)
         if log_in is not None:
             self._end(log_in.session, reason, now_ns)
 
-    def _on_epoch(self, frame: Frame, now_ns: int) -> None:
-        """The list goes on in a new epoch; what the earlier ones decided until here stands."""
-        command = frame.message()
-        assert isinstance(command, Epoch)
-        self._on_progress(now_ns)
-        self._list_epoch = command.epoch
+    def _begin_day(self, day: int, now_ns: int) -> None:
+        """Every session ends with its day, once the client has had all of that."""
+        for session in tuple(self._sessions):
+            if session.phase is Phase.ENDING:  # of the day before, which is now dropped
+                self._end(session, ClosingReason.SLOW_CLIENT, now_ns)
+        self.days.begin(day)
+        ended = tuple(self._open.values())
+        self._open.clear()
+        self._clients.clear()  # so nobody's orders are canceled: the client is not gone
+        for session in ended:
+            session.end_day(self.days.name, now_ns)
+            self._deadlines.put(session, session.deadline_ns)
+            self._settle(session, now_ns)
 
-    def _on_log_in(self, frame: Frame, is_rejected: bool, now_ns: int) -> None:
+    def _on_log_in(self, command: LogIn, is_rejected: bool, now_ns: int) -> None:
         """A client has logged in, here or elsewhere: whatever session it had is over."""
-        command = frame.message()
-        assert isinstance(command, LogIn)
         if is_rejected:
             self._refuse_log_in(command.login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
             return
@@ -394,10 +437,17 @@ class Gateway:
 
     def _open_session(self, log_in: WaitingLogIn, command: LogIn, now_ns: int) -> None:
         session, client = log_in
-        stream = self.streams.of(command.client)
-        session.accept(command.client, stream, self._rates.of(client), now_ns)
-        if session.phase is Phase.CLOSED:  # it can't be resumed from where it asked for
-            self._cancel_orders(client, session, now_ns)
+        standing = self.days.standing(session.requested_session)
+        if standing is Standing.CURRENT:
+            stream, rate = self.streams.of(command.client), self._rates.of(client)
+            session.accept(command.client, self.days.name, stream, rate, now_ns)
+        elif standing is Standing.BEFORE:  # that day was over before the log-in took effect
+            self._show_day_before(session, client, now_ns)
+        else:
+            self._refuse_session(session, now_ns)
+        if session.phase is not Phase.OPEN:
+            if session.closing not in (None, ClosingReason.DAY_IS_OVER):
+                self._cancel_orders(client, session, now_ns)  # it can't be resumed from there
             self._settle(session, now_ns)
             return
         self._accepted += 1

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import Any, Protocol
 
 import structlog
 
+from feed.catch_up import CatchUp
 from feed.digest import ListDigest
 from feed.faults import Faults
 from feed.gap import GapFailure
 from feed.listener import Listener
 from feed.pauses import keep_pauses_short
 from feed.run import Run, empty_run
+from feed.schema import ReplayKind
 from feed.settings import Address, FeedSettings
+from feed.snapshot import WholeSnapshot
 from feed.subscriber import Groups, Subscriber
 from gateway.client_connections import ClientConnections
 from gateway.closing import ClosingReason
@@ -41,6 +44,8 @@ BACKLOG = 1024
 # For what is on its way to be committed when the gateway stops, such as the mass cancels of clients
 # that want them.
 LAST_WORDS_SECONDS = 1.0
+# Before replicas are asked again what the day began with, when none of them could say.
+ASK_AGAIN_SECONDS = 0.5
 _NO_FRAMES = empty_run(1)
 
 
@@ -71,8 +76,14 @@ class GatewayProcess:
         membership: Membership,
         retransmitters: Sequence[Address],
         faults: Faults | None = None,
+        replicas: Sequence[Address] = (),
+        holders: Sequence[Address] = (),
     ) -> None:
-        """Raises ClientsError or OSError when a file can't be read."""
+        """`replicas` and `holders` are `repair` addresses: of those who have snapshots, and of all
+        who answer replays.
+
+        Raises ClientsError or OSError when a file can't be read.
+        """
         random = SystemRandom()
         self.settings = settings
         self.gateway = Gateway(exchange, settings, random, time.time_ns)
@@ -89,6 +100,8 @@ class GatewayProcess:
         self._primary = PrimaryConnection(
             self.gateway, membership, settings.uplink, random, self.flush_soon
         )
+        self._is_beginning = bool(replicas)
+        self._shard = feed.shard
         self._digest = ListDigest()
         self._subscriber = Subscriber(
             shard=feed.shard, source_count=len(retransmitters), random=random
@@ -100,7 +113,11 @@ class GatewayProcess:
             self._on_groups,
             receive=settings.receive,
             faults=faults,
+            after=lambda: self._gaps.wake(),
         )
+        self._subscriber.holds_naks_back = self._is_beginning
+        self._day = self._catch_up(replicas, ReplayKind.DAY, random, self._on_snapshot)
+        self._gaps = self._catch_up(holders, ReplayKind.LIST, random)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serves clients until `stop` is set.
@@ -117,7 +134,12 @@ class GatewayProcess:
             self.address = Address(*server.sockets[0].getsockname()[:2])
             tasks: list[asyncio.Future[Any]] = [
                 asyncio.ensure_future(work)
-                for work in (self._primary.run(), self._keep_time(), stop.wait())
+                for work in (
+                    self._primary.run(),
+                    self._keep_time(),
+                    self._keep_up(),
+                    stop.wait(),
+                )
             ]
             stack.push_async_callback(_cancel, tasks)
             log.info("gateway ready", listen=str(self.address), tls=self._tls is not None)
@@ -169,6 +191,10 @@ class GatewayProcess:
             "gaps_detected": counters.gaps_detected,
             "gaps_filled": counters.gaps_filled,
             "feed": {**asdict(counters), "listener": asdict(self._listener.counters)},
+            "replays": {
+                "day": asdict(self._day.counters),
+                "gaps": asdict(self._gaps.counters),
+            },
         }
 
     def _flush_if_due(self) -> None:
@@ -187,9 +213,72 @@ class GatewayProcess:
         )
 
     def _on_groups(self, groups: Groups) -> None:
-        self._digest.update(groups.run.data)
+        self._digest.update(groups.run)
         self._tell_of_feed(groups.run)
         self.flush_soon()
+
+    def _catch_up(
+        self,
+        holders: Sequence[Address],
+        kind: ReplayKind,
+        random: Random,
+        on_snapshot: Callable[[WholeSnapshot], None] | None = None,
+    ) -> CatchUp[Groups]:
+        return CatchUp(
+            holders,
+            self._shard,
+            self._subscriber,
+            kind,
+            random,
+            deliver=self._on_groups,
+            on_snapshot=on_snapshot,
+            on_progress=lambda done, total: log.info("catching up", done=done, total=total),
+            hold_naks=self._hold_naks,
+        )
+
+    async def _keep_up(self) -> None:
+        """Begins with the running day, and catches up whenever it has fallen far behind."""
+        if self._is_beginning:
+            await self._begin()
+            self._is_beginning = False
+            self._hold_naks(False)
+        await self._gaps.run()
+
+    async def _begin(self) -> None:
+        """Gets what the day began with, and the list from there on.
+
+        NAKs are held back until then: they would bring all days, from the first frame on. As long
+        as no primary is heard, the replicas may still be starting. Where none of them is of use,
+        any holder is asked for the whole list, and then it is left to NAKs.
+        """
+        while not self.gateway.delivered_sequence:
+            if not await self._ask(self._day) and self._subscriber.epoch:
+                await self._ask(self._gaps)
+                return
+            if not self.gateway.delivered_sequence:
+                await asyncio.sleep(ASK_AGAIN_SECONDS)
+
+    async def _ask(self, catch_up: CatchUp[Groups]) -> bool:
+        """Has a replay made while nobody is let in; whether somebody answered."""
+        self.gateway.is_catching_up = True
+        try:
+            return await catch_up.catch_up()
+        finally:
+            self.gateway.is_catching_up = False
+
+    def _on_snapshot(self, snapshot: WholeSnapshot) -> None:
+        """The day began with this; raises SnapshotError when it can't have."""
+        head = snapshot.head
+        self.gateway.restore(snapshot)
+        self._digest = ListDigest(head.digest_sequence, head.list_digest)
+        self._digest.update(snapshot.tail)
+        self._subscriber.receiver.fence(head.epoch)  # who led before may not know it yet
+        self._subscriber.restart(head.sequence + 1)
+        log.info("day restored", day=self.gateway.days.day, sequence=head.sequence)
+
+    def _hold_naks(self, holds: bool) -> None:
+        self._subscriber.holds_naks_back = holds or self._is_beginning
+        self._listener.wake()
 
     async def _keep_time(self) -> None:
         while True:
@@ -240,9 +329,13 @@ async def run(
     stop: asyncio.Event,
     ready: Callable[[], None],
     faults: Faults | None = None,
+    replicas: Sequence[Address] = (),
+    holders: Sequence[Address] = (),
 ) -> dict[str, Any]:
     """Runs the gateway `name` of an exchange until `stop` is set; returns what it did.
 
+    NAKs go to `retransmitters`; what the day began with comes from one of the `replicas`, long
+    ranges from any of the `holders`.
     Calls `ready` once clients can connect, primary or not. `exchange` is the name of the SoupBinTCP
     session. Raises ClientsError or OSError when a file can't be read or an address is taken,
     FeedLostError when the gateway can't go on.
@@ -256,7 +349,9 @@ async def run(
         holder=False,
         on_change=lambda: gateway.follow(),
     )
-    gateway = GatewayProcess(exchange, feed, settings, member, retransmitters, faults)
+    gateway = GatewayProcess(
+        exchange, feed, settings, member, retransmitters, faults, replicas, holders
+    )
     pauses = asyncio.ensure_future(keep_pauses_short())
     await member.start()
     try:

@@ -6,8 +6,8 @@ taken, so that a client waits when the primary does. Orders in a row are one cal
 packet. What the client is sent comes from its stream, at the place where this connection is, only
 as fast as the client takes it: `take_output`.
 
-    STRANGER -- log-in request --> CHECKING -- accept --> OPEN
-        \\____________________ close ________________________/ --> CLOSED
+    STRANGER -- log-in request --> CHECKING -- accept --> OPEN -- end_day --> ENDING
+        \\______________________________ close __________________________________/ --> CLOSED
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from feed.datagrams import Submission, encode_submission
 from feed.messages import NO_CLIENT_ORDER_ID, CancelOrder, EnterOrder, MassCancel, ReplaceOrder
-from gateway.closing import ClosingReason
+from gateway.closing import ClosingReason, session_now
 from gateway.kernel import take_orders
 from gateway.limits import Rate
 from gateway.ouch import AccountQuery
@@ -52,6 +52,7 @@ class Phase(Enum):
     STRANGER = auto()  # no log-in request yet
     CHECKING = auto()  # its log-in is looked at, and then on its way through the list
     OPEN = auto()
+    ENDING = auto()  # its day is over: the rest of the stream goes out, what comes in is dropped
     CLOSED = auto()
 
 
@@ -70,7 +71,6 @@ class Session:
 
     def __init__(
         self,
-        exchange: str,
         host: str,
         limits: SessionLimits,
         counters: SessionCounters,
@@ -82,12 +82,12 @@ class Session:
         self.phase = Phase.STRANGER
         self.closing: ClosingReason | None = None
         self.user = ""  # the name that it asked to log in under
+        self.requested_session = ""  # which one it wants; empty for the current one
         self.requested_sequence = 0  # where in its stream it wants to begin
         self.client = 0  # its number, once it is open
         self.login = 0  # what its log-in goes by, and then its commands
         self.earlier_logins: list[int] = []  # what its log-in went by before
         self.is_held = False  # it waits for room for its commands
-        self._exchange = exchange
         self._limits = limits
         self._counters = counters
         self._wall_clock_ns = wall_clock_ns
@@ -96,6 +96,7 @@ class Session:
         self._unread_bytes = 0  # of what came since it was cut last
         self._control = bytearray()  # what is to be sent outside of the stream
         self._stream: Stream | None = None
+        self._next_session = ""  # the one after its own, once that is over
         self._rate: Rate | None = None
         self._next_sequence = 1  # of the stream, to send next
         self._position = 0  # of that message in the stream's bytes
@@ -109,7 +110,7 @@ class Session:
     @property
     def is_reading(self) -> bool:
         """Whether the connection should be read; if not, the client is made to wait."""
-        return not self.is_held and self.phase in (Phase.STRANGER, Phase.OPEN)
+        return not self.is_held and self.phase in (Phase.STRANGER, Phase.OPEN, Phase.ENDING)
 
     @property
     def next_sequence(self) -> int:
@@ -124,7 +125,7 @@ class Session:
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Bytes came from the client; `take_submissions` looks at them."""
-        if self.phase is Phase.CLOSED:
+        if self.phase in (Phase.ENDING, Phase.CLOSED):
             return
         self._heard_at_ns = now_ns
         self._unread.append(data)
@@ -181,8 +182,8 @@ class Session:
         request, self._log_in_request = self._log_in_request, None
         return request
 
-    def accept(self, client: int, stream: Stream, rate: Rate, now_ns: int) -> None:
-        """The log-in is in the list: the stream goes out from the number that was asked for.
+    def accept(self, client: int, name: str, stream: Stream, rate: Rate, now_ns: int) -> None:
+        """The client is let in to the session `name`: its stream goes out from where it asked.
 
         Closes the session when the stream can't be sent from there.
         """
@@ -200,7 +201,22 @@ class Session:
         self._next_sequence = requested or stream.next_sequence
         self._position = stream.position(self._next_sequence)
         self._heard_at_ns = self._progress_at_ns = now_ns
-        self._control += LoginAccepted(self._exchange, self._next_sequence).encode()
+        self._control += LoginAccepted(name, self._next_sequence).encode()
+
+    def end_day(self, next_session: str, now_ns: int) -> None:
+        """The day of its stream is over: the session ends once the client has all of that.
+
+        What the client has sent and was not looked at yet is dropped, as with a lost connection:
+        the client sends it again in the next session.
+        """
+        assert self.phase is Phase.OPEN
+        self.phase = Phase.ENDING
+        self.is_held = False
+        self._next_session = next_session
+        self._is_catching_up = True  # the stream grows no more, so nobody falls behind any further
+        self._phase_since_ns = now_ns
+        self._unread.clear()
+        self._end_if_done(now_ns)
 
     def close(self, reason: ClosingReason, now_ns: int, detail: str = "") -> None:
         """Ends the session; the client is told why in the last bytes. The first reason stays."""
@@ -211,7 +227,7 @@ class Session:
             self._control += Debug(text).encode()
             if self.phase is Phase.CHECKING and reason.login_reject is not None:
                 self._control += LoginRejected(reason.login_reject).encode()
-            if reason is ClosingReason.GATEWAY_STOPS:
+            if reason in (ClosingReason.GATEWAY_STOPS, ClosingReason.DAY_IS_OVER):
                 self._control += EndOfSession().encode()
         self.closing = reason
         self.phase = Phase.CLOSED
@@ -273,8 +289,9 @@ class Session:
             return b""  # as most of the time: everything has been sent and taken
         output: list[bytes] = []
         used_bytes = buffered_bytes + self._take_control(output)
-        if self.phase is Phase.OPEN:
+        if self.phase in (Phase.OPEN, Phase.ENDING):
             self._send_stream(output, limit_bytes - used_bytes, now_ns)
+            self._end_if_done(now_ns)
             is_stalled = now_ns - self._progress_at_ns >= self._limits.stalled_ns
             if is_stalled or self._is_behind or used_bytes > 2 * limit_bytes:
                 self.close(ClosingReason.SLOW_CLIENT, now_ns)
@@ -314,6 +331,11 @@ class Session:
         if self._position == stream.end_position:
             self._is_catching_up = False
 
+    def _end_if_done(self, now_ns: int) -> None:
+        """Ends a session whose day is over once the client has been sent all of it."""
+        if self.phase is Phase.ENDING and not self._backlog_bytes:
+            self.close(ClosingReason.DAY_IS_OVER, now_ns, session_now(self._next_session))
+
     def _on_packet(self, packet: ClientPacket, now_ns: int) -> ClientCommand | None:
         self._counters.packets += 1
         match packet:
@@ -331,13 +353,11 @@ class Session:
 
     def _on_log_in_request(self, request: LoginRequest, now_ns: int) -> None:
         self.user = request.user.upper()
+        self.requested_session = request.session.strip()
         self.requested_sequence = request.sequence
         self.phase = Phase.CHECKING
         self._phase_since_ns = now_ns
-        if request.session.strip() in ("", self._exchange):
-            self._log_in_request = request
-        else:
-            self.close(ClosingReason.UNKNOWN_SESSION, now_ns)
+        self._log_in_request = request
 
     def _command(self, payload: bytes, now_ns: int) -> ClientCommand | None:
         """The command in an OUCH message; None when it was refused, which the client is told."""

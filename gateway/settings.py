@@ -86,8 +86,8 @@ class GatewaySettings(Settings):
     receive: AddressField | None = None  # UDP, where the feed comes by unicast
     tls_certificate: Path | None = None  # PEM, with the chain; clients then need TLS 1.2 or newer
     tls_key: Path | None = None  # PEM, without a passphrase
-    # Of each client's numbered stream, in memory; about 15,000 messages fit in 1 MiB. A client can
-    # resume from as far back as this reaches.
+    # Of each client's numbered stream of a day, in memory, and as much of the day before; about
+    # 15,000 messages fit in 1 MiB. A client can resume from as far back as this reaches.
     stream_limit_bytes: int = Field(default=64 << 20, ge=1 << 16)
     sessions: SessionLimits = SessionLimits()
     log_ins: LogInLimits = LogInLimits()

@@ -102,6 +102,14 @@ class Unanswered:
             if key < 0 or key >= next_user_ref_num
         ]
 
+    def forget(self, next_user_ref_num: int) -> None:
+        """Drops the commands below this number, whose answers can't be had any more.
+
+        They are in the list; what became of them nobody tells.
+        """
+        for number in [key for key in self._payloads if 0 < key < next_user_ref_num]:
+            self._drop(number)
+
     def _answer(self, user_ref_num: int) -> list[int]:
         lost: list[int] = []
         if user_ref_num not in self._payloads:

@@ -10,12 +10,15 @@ from typing import Any
 
 import structlog
 
+from feed.continuity import Continuity
 from feed.faults import Faults
 from feed.holder import Holder, HolderIdentity
+from feed.keeping import Keeping
 from feed.listener import Listener
 from feed.pauses import keep_pauses_short
 from feed.repair_port import RepairPort
 from feed.replication_port import ReplicationPort
+from feed.schema import ReplayKind
 from feed.settings import ShardSettings
 from feed.unheard import Unheard
 from retransmitter.retransmitter import Retransmitter
@@ -41,12 +44,21 @@ class RetransmitterProcess:
         settings: RetransmitterSettings,
         faults: Faults | None = None,
     ) -> None:
-        """`faults` befall what comes from the feed and from peers."""
+        """`faults` befall what comes from the feed and from peers.
+
+        Raises JournalError or StorageError when the journal can't be used.
+        """
         self._name = name
         self._shard = shard
         self._settings = settings
+        self._keeping = (
+            None
+            if shard.journal is None
+            else Keeping(shard.journal, exchange, shard.feed.shard, name, drills=settings.drills)
+        )
         others = [each.repair for other, each in shard.retransmitters.items() if other != name]
         replicas = [each.repair for each in shard.replicas.values()]
+        self._peers = [*others, *replicas]
         feed = shard.feed
         self.retransmitter = Retransmitter(
             Holder(
@@ -58,13 +70,14 @@ class RetransmitterProcess:
                 payload_limit_bytes=feed.payload_limit_bytes,
                 suspicion_time_ns=shard.failover.suspicion_time_ms * _MILLISECOND_NS,
                 limits=settings.limits(),
+                journal=None if self._keeping is None else self._keeping.journal,
             ),
             tuple(shard.replicas),
         )
         self._listener: Listener[None] = Listener(
             feed,
             self.retransmitter,
-            [*others, *replicas],
+            self._peers,
             receive=settings.receive,
             faults=faults,
             after=self.turn,
@@ -77,6 +90,7 @@ class RetransmitterProcess:
             name,
             role="retransmitter",
             holder=True,
+            memory="" if self._keeping is None else self._keeping.journal.token,
             on_change=self._on_zookeeper,
         )
         self._standing = Standing(self.retransmitter, self._member)
@@ -88,6 +102,8 @@ class RetransmitterProcess:
         Raises OSError when an address can't be used.
         """
         async with AsyncExitStack() as stack:
+            if self._keeping is not None:
+                stack.callback(self._keeping.close)
             self._repair_port = stack.enter_context(
                 closing(RepairPort(self._settings.repair, self.retransmitter.on_nak))
             )
@@ -102,10 +118,22 @@ class RetransmitterProcess:
                     )
                 )
             )
+            self._continuity = Continuity(
+                self._repair_port.address,
+                self.retransmitter.holder,
+                self.retransmitter,
+                self._peers,
+                ReplayKind.LIST,
+                self.retransmitter.holder.rebase,
+                self._listener,
+                self._keeping,
+            )
+            stack.push_async_callback(self._continuity.stop)
             self._listener.start()
             stack.callback(self._listener.close)
             self._repair_port.start()
             self._replication.start()
+            self._continuity.start()
             await self._member.start()
             stack.push_async_callback(self._member.stop)
             repair = str(self._repair_port.address)
@@ -126,6 +154,7 @@ class RetransmitterProcess:
         self._replication.send(self.retransmitter.turn(now_ns))
         self._standing.tell(now_ns)
         self._report_failure()
+        self._continuity.turn(self.turn)
         self._listener.wake()
 
     def summary(self) -> dict[str, object]:
@@ -136,8 +165,10 @@ class RetransmitterProcess:
             "role": "retransmitter",
             "name": self._name,
             "epoch": holder.epoch,
-            "first_sequence": holder.list.cache.first_sequence,
-            "next_sequence": holder.list.cache.next_sequence,
+            "first_sequence": holder.list.first_sequence,
+            "next_sequence": holder.list.next_sequence,
+            "stored_sequence": holder.list.stored_sequence,
+            "storage_failure": holder.storage_failure,
             "committed_sequence": holder.committed_sequence,
             "vote": holder.vote.value,
             "tails_dropped": holder.list.tails_dropped,
@@ -153,6 +184,8 @@ class RetransmitterProcess:
             "feed_sockets": asdict(self._listener.counters),
             "repair_port": asdict(self._repair_port.counters),
             "replication_port": asdict(self._replication.counters),
+            "replay_port": asdict(self._continuity.port.counters),
+            "catch_up": asdict(self._continuity.catch_up.counters),
         }
 
     def _on_zookeeper(self) -> None:

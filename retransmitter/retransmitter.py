@@ -39,6 +39,16 @@ class Retransmitter:
         return self.holder.epoch
 
     @property
+    def next_sequence(self) -> int:
+        """The frame that is to come next, or is missing."""
+        return self.holder.next_sequence
+
+    @property
+    def highest_sequence(self) -> int:
+        """The last frame that is known to exist."""
+        return self.holder.highest_sequence
+
+    @property
     def suspected_epoch(self) -> int | None:
         """The epoch whose primary it takes for dead."""
         return self.holder.epoch if self.holder.is_suspicious else None

@@ -49,6 +49,7 @@ _COMMANDS = (
     _Command("send", "tools.send", "send", "Enter orders from the shell.", _TRADE),
     _Command("load", "tools.load.command", "load", "Send synthetic order flow.", _TRADE),
     _Command("subscribe", "tools.subscribe", "subscribe", "Print the feed, or a book.", _TRADE),
+    _Command("run", "tools.run", "run", "Bring a whole exchange up, or back up.", _RUN),
     _Command("replica", "tools.roles", "run_replica", "Run a replica: primary or backup.", _RUN),
     _Command("retransmitter", "tools.roles", "run_retransmitter", "Run a retransmitter.", _RUN),
     _Command("gateway", "tools.roles", "run_gateway", "Run a gateway.", _RUN),
@@ -58,6 +59,7 @@ _COMMANDS = (
     _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _RUN),
     _Command("halt", "tools.operate", "halt", "Halt an instrument.", _RUN),
     _Command("resume", "tools.operate", "resume", "Let a halted instrument trade again.", _RUN),
+    _Command("new-day", "tools.operate", "new_day", "Begin another trading day.", _RUN),
 )
 
 

@@ -6,7 +6,8 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -18,8 +19,10 @@ from feed.settings import (
     Address,
     FailoverSettings,
     FeedSettings,
+    JournalSettings,
     Settings,
     ShardSettings,
+    SyncPolicy,
 )
 from gateway.settings import GatewaySettings
 from retransmitter.settings import RetransmitterSettings
@@ -62,6 +65,7 @@ def _exchange_name(name: str) -> str:
     return name
 
 
+Section = TypeVar("Section", bound=Settings)
 ProcessName: TypeAlias = Annotated[str, AfterValidator(_process_name)]
 HolderName: TypeAlias = Annotated[str, AfterValidator(_holder_name)]  # it stands in frames
 
@@ -77,6 +81,7 @@ class Configuration(Settings):
     replicas: dict[HolderName, ReplicaSettings]
     retransmitters: dict[HolderName, RetransmitterSettings] = Field(default_factory=dict)
     gateways: dict[ProcessName, GatewaySettings] = Field(default_factory=dict)
+    journal: JournalSettings | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Configuration":
@@ -113,16 +118,17 @@ class Configuration(Settings):
 
     def shard_settings(self) -> ShardSettings:
         """What all holders of the list share."""
-        return ShardSettings(self.feed, self.failover, self.replicas, self.retransmitters)
+        return ShardSettings(
+            self.feed, self.failover, self.replicas, self.retransmitters, self.journal
+        )
 
     def _with_paths_from(self, folder: Path) -> "Configuration":
-        gateways = {
-            name: settings.model_copy(
-                update={key: folder / value for key, value in settings if isinstance(value, Path)}
-            )
-            for name, settings in self.gateways.items()
+        update: dict[str, Any] = {
+            "gateways": {name: _with_paths(each, folder) for name, each in self.gateways.items()}
         }
-        return self.model_copy(update={"gateways": gateways})
+        if self.journal is not None:
+            update["journal"] = _with_paths(self.journal, folder)
+        return self.model_copy(update=update)
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Configuration":
@@ -132,19 +138,28 @@ class Configuration(Settings):
             *([] if self.replicas else ["replicas is empty: add a section [replicas.e1]"]),
             *_named_twice("instruments", (each.symbol for each in self.instruments)),
             *_named_twice("process names", names),
-            *_named_twice("TCP addresses", map(str, self._tcp_addresses())),
-            *_named_twice("UDP addresses", map(str, self._udp_addresses())),
+            *self._addresses_named_twice(),
             *self._receive_problems(),
+            *self._journal_problems(),
         ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _addresses_named_twice(self) -> Iterator[str]:
+        udp = list(_named_twice("UDP addresses", map(str, self._udp_addresses())))
+        yield from udp
+        told = {problem.split()[0] for problem in udp}  # two repair ports collide in both worlds
+        tcp = (each for each in map(str, self._tcp_addresses()) if each not in told)
+        yield from _named_twice("TCP addresses", tcp)
 
     def _tcp_addresses(self) -> Iterator[Address | str]:
         yield from self.zookeeper.hosts.split(",")
         for replica in self.replicas.values():
             yield replica.commands
             yield replica.control
+        for holder in self.shard_settings().holders.values():
+            yield holder.repair  # long ranges and snapshots are had there by TCP
         yield from (settings.listen for settings in self.gateways.values())
 
     def _udp_addresses(self) -> Iterator[Address]:
@@ -172,6 +187,19 @@ class Configuration(Settings):
                 yield f"{section}.receive {address} gets no packets: add it to feed.receivers"
             elif not unicast and address is not None:
                 yield f'{section}.receive is only for feed.transport = "unicast": remove it'
+
+    def _journal_problems(self) -> Iterator[str]:
+        journal = self.journal
+        if journal is None or journal.sync is SyncPolicy.INTERVAL:
+            return
+        if "sync_interval_ms" in journal.model_fields_set:
+            yield 'journal.sync_interval_ms is only for sync = "interval": remove it'
+
+
+def _with_paths(section: Section, folder: Path) -> Section:
+    """The section with its relative paths starting from a folder."""
+    paths = {key: folder / value for key, value in section if isinstance(value, Path)}
+    return section.model_copy(update=paths)
 
 
 def _named_twice(what: str, values: Iterable[str]) -> Iterator[str]:
@@ -209,4 +237,6 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
             section = get_args(section)[0]
         else:
             section = section.model_fields[part].annotation
+        if isinstance(section, UnionType):
+            section = get_args(section)[0]  # a section that may be left out
     return sorted(section.model_fields)

@@ -5,6 +5,7 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from tools.observer import FeedError, Observer
 from tools.operate import summarize as summarize_status
 from tools.options import FaultsOption, JsonOption
 from tools.outcome import LOAD, print_outcome, summarize
-from tools.processes import ClientSpec, Exchange
+from tools.processes import CONFIGURATION_FILE, ClientSpec, Exchange
 from tools.rates import RateMeter
 from tools.roles import parse_fault_shares
 from tools.screen import REFRESHES_PER_SECOND, Screen
@@ -51,6 +52,7 @@ class DemoOptions:
     seed: int
     faults: FaultShares | None
     transport: Transport
+    keep: Path | None  # where the exchange stays when the demo is over
 
 
 class Demo:
@@ -68,6 +70,8 @@ class Demo:
             gateways=options.gateways,
             faults=options.faults,
             transport=options.transport,
+            journal=None if options.keep is None else {},
+            folder=options.keep,
         )
         self._begin_ns = time.monotonic_ns()
         self._meters = [
@@ -269,6 +273,12 @@ def demo(
     transport: Annotated[
         Transport, typer.Option(help='"auto" is multicast where that works, else unicast.')
     ] = Transport.AUTO,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help='Keep the exchange there, with journals, for "lockstep run".'
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a whole exchange on this machine, with a live view.
@@ -279,6 +289,9 @@ def demo(
 
     The key k, or --kill-primary-after, kills the primary: a backup takes over while the clients
     trade on. The dead replica is started anew two seconds later, catches up, and votes again.
+
+    With --keep, the holders keep journals, and all files stay in that folder: lockstep run brings
+    the same exchange back from there, with all its orders.
 
     At the end the subscriber's books are compared with the primary's, and everybody's list with
     everybody else's. The exit status is 1 when any differ, or a frame was lost.
@@ -299,12 +312,15 @@ def demo(
         seed=seed,
         faults=parse_fault_shares(faults),
         transport=transport,
+        keep=keep,
     )
     result = asyncio.run(_run(options, headless=headless))
     if as_json:
         print_json(result)
     else:
         print_outcome(result)
+        if keep is not None:
+            print(f"To bring this exchange back: lockstep run -c {keep / CONFIGURATION_FILE}")
     if result["frames_lost"] or not (result["books_equal"] and result["digests_equal"]):
         sys.exit(ExitStatus.FAILED)
 

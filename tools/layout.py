@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.settings import InstrumentSettings, MachineKind, ReplicaSettings
-from feed.settings import Address, FailoverSettings, FeedSettings
+from feed.settings import Address, FailoverSettings, FeedSettings, JournalSettings
 from gateway.settings import GatewaySettings
 from retransmitter.settings import RetransmitterSettings
 from tools.configuration import Configuration
@@ -51,6 +51,7 @@ class Layout:
     drills: bool = False
     machines: Mapping[str, MachineKind] = field(default_factory=dict)  # by replica
     failover: FailoverSettings | None = None
+    journal: JournalSettings | None = None
     feed_options: Mapping[str, Any] = field(default_factory=dict)
     gateway_options: Mapping[str, Any] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
@@ -87,11 +88,12 @@ class Layout:
             feed = {"transport": "unicast", "receivers": tuple(filter(None, receive.values()))}
         elif self.hosts:
             feed |= {"interface": IPv4Address(self.host(SUBSCRIBER).address), "ttl": 1}
-        optional: dict[str, Any] = {} if self.failover is None else {"failover": self.failover}
+        optional = {"failover": self.failover, "journal": self.journal}
+        given: dict[str, Any] = {key: each for key, each in optional.items() if each is not None}
         configuration = Configuration(
             exchange=exchange,
             zookeeper=zookeeper,
-            **optional,
+            **given,
             feed=FeedSettings(**feed, **self.feed_options),
             instruments=tuple(symbols),
             replicas={
@@ -108,7 +110,10 @@ class Layout:
             },
             retransmitters={
                 name: RetransmitterSettings(
-                    repair=address(name), replication=address(name), receive=receive[name]
+                    repair=address(name),
+                    replication=address(name),
+                    receive=receive[name],
+                    drills=self.drills,
                 )
                 for name in self.retransmitters
             },

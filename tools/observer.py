@@ -4,17 +4,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import Any, NamedTuple, cast
 
 from feed.book import Books
 from feed.digest import ListDigest
 from feed.faults import Faults
-from feed.listener import Listener
 from feed.messages import Epoch, Trade, unpad
-from feed.schema import FrameType
+from feed.schema import FrameType, ReplayKind
 from feed.settings import Address
-from feed.subscriber import Group, Groups, Subscriber
+from feed.snapshot import WholeSnapshot
+from feed.subscriber import Group, Groups
+from feed.subscription import Subscription
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary
 from tools.view import TapeEntry
@@ -37,10 +37,10 @@ class FeedError(CommandError):
 
 
 class Observer:
-    """Listens to an exchange's feed from the first sequence number on.
+    """Listens to an exchange's feed from where it begins, which is as a `Subscription` does.
 
-    A `live` observer joins at the next group instead. It knows nothing of what rests by then, so
-    that its books stay empty.
+    One that joins live knows nothing of what rests by then, so that its books stay empty. One that
+    begins after a snapshot calls `on_snapshot` with the frame that it stands for.
     """
 
     def __init__(
@@ -49,50 +49,52 @@ class Observer:
         *,
         receive: Address | None = None,
         faults: Faults | None = None,
-        live: bool = False,
+        begin: ReplayKind | None = ReplayKind.LIST,
         on_groups: Callable[[Sequence[Group]], None] | None = None,
+        on_snapshot: Callable[[int], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        retransmitters = configuration.repair_addresses()
-        self.subscriber = Subscriber(
-            shard=configuration.feed.shard,
-            source_count=len(retransmitters),
-            random=Random(),
-            first_sequence=None if live else 1,
-        )
         self.books = Books()
         self.tape: deque[TapeEntry] = deque(maxlen=_TAPE_LENGTH)  # newest first
         self.commands = 0
         self.frames = 0
         self.trades = 0
         self.sequence = 0  # of the last frame delivered
-        self.digest = ListDigest()  # of all frames delivered
+        # Of all frames of the list, those that a snapshot stands for among them.
+        self.digest: ListDigest | None = None if begin is None else ListDigest()
         self.reigns: deque[Reign] = deque(maxlen=_REIGNS_KEPT)  # the present one is the last
-        self._live = live
+        self._is_live = begin is None
         self._on_groups = on_groups
-        self._listener = Listener(
+        self._on_snapshot = on_snapshot
+        self._subscription = Subscription(
             configuration.feed,
-            self.subscriber,
-            retransmitters,
+            configuration.repair_addresses(),
             self._take,
+            replay_sources=[
+                each.repair for each in configuration.shard_settings().holders.values()
+            ],
+            begin=begin,
+            on_snapshot=self._begin_after,
+            on_progress=on_progress,
             receive=receive,
             faults=faults,
         )
+        self.subscriber = self._subscription.subscriber
 
     def start(self) -> None:
         """Begin to listen; raises OSError when a socket can't be opened."""
-        self._listener.start()
+        self._subscription.start()
 
     def close(self) -> None:
         """Close the sockets; what is known stays."""
-        self._listener.close()
+        self._subscription.close()
 
     async def watch_until(self, stop: asyncio.Event, *, within_s: float | None = None) -> None:
         """Wait until `stop` is set, or the time is over.
 
         Raises FeedError when a gap can't be filled, and what was raised where groups are taken.
         """
-        failed = self._listener.failed
-        assert failed is not None, "the observer has not been started"
+        failed = self._subscription.failed
         stopped = asyncio.ensure_future(stop.wait())
         either: set[asyncio.Future[Any]] = {failed, stopped}
         try:
@@ -105,6 +107,11 @@ class Observer:
                 f"frames {failure.first_sequence} to {failure.last_sequence} can't be had: "
                 f"{failure.reason}"
             )
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether a long range of the list, or a snapshot, is on its way."""
+        return self._subscription.catch_up.is_under_way
 
     def summary(self) -> Summary:
         """What has been received, and what had to be repaired."""
@@ -119,7 +126,7 @@ class Observer:
             "gaps_filled": counters.gaps_filled,
             "frames_recovered": counters.frames_recovered,
             "naks": counters.naks_sent,
-            "list_digest": None if self._live else self.digest.hex(),
+            "list_digest": None if self.digest is None else self.digest.hex(),
         }
 
     def _take(self, groups: Groups) -> None:
@@ -127,17 +134,27 @@ class Observer:
         for group in groups:
             if group.command.type is FrameType.EPOCH:
                 self._begin_reign(group, now_ns)
-            if not self._live:
+            if not self._is_live:
                 self.books.apply(group)
             self.commands += 1
             for frame in group.frames:
                 if frame.type is FrameType.TRADE:
                     self._record(frame.time_ns, cast(Trade, frame.message()))
         self.frames += len(groups.run)
-        self.digest.update(groups.run.data)
+        if self.digest is not None:
+            self.digest.update(groups.run)
         self.sequence = groups.run.last_sequence
         if self._on_groups is not None:
             self._on_groups(groups)
+
+    def _begin_after(self, snapshot: WholeSnapshot) -> None:
+        head = snapshot.head
+        self.books = Books.from_snapshot(snapshot)
+        self.digest = ListDigest(head.digest_sequence, head.list_digest)
+        self.digest.update(snapshot.tail)
+        self.sequence = head.sequence
+        if self._on_snapshot is not None:
+            self._on_snapshot(head.sequence)
 
     def _begin_reign(self, group: Group, now_ns: int) -> None:
         epoch = cast(Epoch, group.command.message())

@@ -1,7 +1,9 @@
-"""The operator's commands, through the replicas' control ports: status, halt, resume."""
+"""The operator's commands, through the replicas' control ports: status, halt, resume, new-day."""
 
 import asyncio
 import sys
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -10,7 +12,7 @@ from rich.table import Table
 
 from engine.control import ControlError
 from tools.configuration import Configuration
-from tools.console import CommandError, ExitStatus, Summary, print_json
+from tools.console import CommandError, ExitStatus, Summary, UsageError, print_json
 from tools.options import ConfigurationOption, JsonOption
 from tools.replicas import (
     Status,
@@ -79,6 +81,25 @@ def resume(
     _show(_ask_primary(configuration, {"request": "resume", "symbol": symbol}), as_json)
 
 
+def new_day(
+    configuration: ConfigurationOption,
+    day: Annotated[
+        str | None, typer.Argument(metavar="[YYYYMMDD]", help="Without it, today's date.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End the trading day, and begin another one.
+
+    Orders for the day expire; those that are good till cancel stay. Clients' sessions end, and they
+    log in anew for the session of the new day, in which their events are numbered from 1.
+
+    Example:
+    lockstep new-day 20261123 -c exchange.toml
+    """
+    request = {"request": "new-day", "day": _day(day)}
+    _show(_ask_primary(configuration, request, _require_later), as_json)
+
+
 def summarize(configuration: Configuration, statuses: Statuses) -> Summary:
     """What the replicas' answers come to, as a JSON object.
 
@@ -97,6 +118,7 @@ def summarize(configuration: Configuration, statuses: Statuses) -> Summary:
         "epoch": None if source is None else source["epoch"],
         "sequence": None if source is None else source["sequence"],
         "committed_sequence": None if source is None else source["committed_sequence"],
+        "day": None if source is None else source.get("day") or None,
         "zookeeper": None if source is None else source["zookeeper"],
         "members": members,
         "holders": {
@@ -145,6 +167,8 @@ def _show_status(configuration: Configuration, summary: Summary) -> None:
             f"[bold]{where}[/]: [bold green]{summary['primary']}[/] is primary in epoch "
             f"{summary['epoch']}"
         )
+    if summary["day"] is not None:
+        console.print(f"day {summary['day']}")
     if summary["sequence"] is not None:
         console.print(
             f"{summary['sequence']:,} frames, committed up to {summary['committed_sequence']:,}; "
@@ -166,6 +190,9 @@ def _show_status(configuration: Configuration, summary: Summary) -> None:
                 f"{name} differs at frame {divergence['sequence']}: {divergence['reason']}",
                 style="bold red",
             )
+        elif replica.get("storage_failure") is not None:
+            text = f"{name} can store no more: {replica['storage_failure']}"
+            console.print(text, style="bold red", soft_wrap=True)
 
 
 def _show_digests(summary: Summary) -> None:
@@ -201,21 +228,52 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _ask_primary(configuration: ConfigurationOption, request: dict[str, str]) -> dict[str, Any]:
+def _day(text: str | None) -> int:
+    """The day that is meant, as the list counts them; raises UsageError when it is none."""
+    if text is None:
+        return int(f"{date.today():%Y%m%d}")
+    try:
+        meant = datetime.strptime(text, "%Y%m%d")
+    except ValueError:
+        meant = None
+    if meant is None or f"{meant:%Y%m%d}" != text:
+        raise UsageError(f'"{text}" is no day; give it as YYYYMMDD, as in 20261123')
+    return int(text)
+
+
+def _require_later(request: Mapping[str, Any], primary: Status) -> None:
+    """Raise CommandError unless the day that is asked for comes after the running one."""
+    running = primary.get("day") or 0
+    if request["day"] <= running:
+        raise CommandError(f"the exchange is in day {running} already; give a later one")
+
+
+def _ask_primary(
+    configuration: ConfigurationOption,
+    request: Mapping[str, Any],
+    check: Callable[[Mapping[str, Any], Status], None] | None = None,
+) -> dict[str, Any]:
+    """The primary's answer; `check` may refuse the request by its status. Raises CommandError."""
     settings = Configuration.load(configuration)
     try:
-        return asyncio.run(_find_and_ask(settings, request))
+        return asyncio.run(_find_and_ask(settings, request, check))
     except ControlError as error:
         raise CommandError(str(error)) from error
 
 
-async def _find_and_ask(settings: Configuration, request: dict[str, str]) -> dict[str, Any]:
+async def _find_and_ask(
+    settings: Configuration,
+    request: Mapping[str, Any],
+    check: Callable[[Mapping[str, Any], Status], None] | None,
+) -> dict[str, Any]:
     statuses = await ask_replicas(settings)
     primary = find_primary(statuses)
     if primary is None:
         hint = "; are they running, with this configuration?"
         silent = all(isinstance(each, ControlError) for each in statuses.values())
         raise CommandError(describe(statuses) + (hint if silent else ""))
+    if check is not None:
+        check(request, primary)
     return await ask_replica(settings, primary["name"], request)
 
 

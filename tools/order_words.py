@@ -11,6 +11,7 @@ from gateway.events import (
     MassCanceled,
     Rejected,
     Replaced,
+    SessionBegan,
     Triggered,
 )
 from tools.prices import format_price, parse_price
@@ -18,11 +19,12 @@ from tools.prices import format_price, parse_price
 SIDES = {"buy": Side.BUY, "sell": Side.SELL, "short": Side.SELL_SHORT}
 TIMES_IN_FORCE = {
     "day": TimeInForce.DAY,
+    "gtc": TimeInForce.GOOD_TILL_CANCEL,
     "ioc": TimeInForce.IMMEDIATE_OR_CANCEL,
     "fok": TimeInForce.FILL_OR_KILL,
 }
 HELP = """\
-buy|sell|short QUANTITY SYMBOL [PRICE] [stop PRICE] [ioc|fok] [post-only]
+buy|sell|short QUANTITY SYMBOL [PRICE] [stop PRICE] [gtc|ioc|fok] [post-only]
                              enter an order; without a price, a market order
 cancel NUMBER [REMAINING]    cancel it, or reduce it to what should remain open
 cancel all [SYMBOL]          cancel every order of yours
@@ -38,6 +40,7 @@ _CANCEL_REASONS = {
     CancelReason.FILL_OR_KILL: "it could not be filled whole",
     CancelReason.SELF_TRADE: "it would have traded with an order of yours",
     CancelReason.LINK_LOST: "the connection ended",
+    CancelReason.EXPIRED: "its day has ended",
 }
 
 
@@ -174,8 +177,13 @@ def describe_terms(side: Side, quantity: int, symbol: str, price: int, stop_pric
     return f"{word} {quantity} {symbol} {limit}{stop}"
 
 
+def describe_cancel(reason: CancelReason) -> str:
+    """Why an order's quantity was taken off it."""
+    return _CANCEL_REASONS[reason]
+
+
 def describe_event(event: Event) -> str:
-    """An event in words; it begins with the number of the order that it is about."""
+    """An event in words; it begins with the number of the order that it is about, if it is."""
     number = event.user_ref_num
     match event:
         case Accepted():
@@ -191,13 +199,16 @@ def describe_event(event: Event) -> str:
         case Executed():
             return f"{number} executed: {event.quantity} at {format_price(event.price)}"
         case Canceled():
-            return f"{number} canceled: {event.quantity}, {_CANCEL_REASONS[event.reason]}"
+            return f"{number} canceled: {event.quantity}, {describe_cancel(event.reason)}"
         case Rejected():
             return f"{number} rejected: {event.text}"
         case Triggered():
             return f"{number} triggered: its stop price was reached"
         case MassCanceled():
             return f"{number} cancels all orders{f' in {event.symbol}' if event.symbol else ''}"
+        case SessionBegan():
+            missed = "; events may have been missed" if event.may_have_missed else ""
+            return f"session {event.session} has begun{missed}"
 
 
 class OwnOrder(NamedTuple):

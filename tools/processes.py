@@ -1,8 +1,9 @@
-"""A whole exchange as child processes of this one, in a temporary folder and on free ports."""
+"""A whole exchange of one's own as child processes, in a temporary folder and on free ports."""
 
 import asyncio
 import contextlib
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,13 @@ from engine.control import ControlError
 from engine.settings import InstrumentSettings, MachineKind
 from feed.faults import FaultShares
 from feed.messages import SelfTradePrevention
-from feed.settings import Address, FailoverSettings
+from feed.settings import Address, FailoverSettings, JournalSettings
 from gateway.clients import add_client, new_secret
 from tools.child import Child, ChildError
 from tools.configuration import Configuration
-from tools.console import CommandError, Summary
+from tools.console import CommandError, Summary, UsageError
 from tools.credentials import write_secrets
+from tools.fleet import Fleet
 from tools.layout import SUBSCRIBER, Host, Layout, Transport
 from tools.leftovers import remove_tree
 from tools.ports import free_addresses
@@ -33,13 +35,12 @@ from tools.replicas import (
     primary_status,
     status_request,
 )
-from tools.watching import first_failure
 from zk.settings import ZooKeeperSettings
 
 CONFIGURATION_FILE = "exchange.toml"
 CLIENTS_FILE = "clients.toml"
 SECRETS_FILE = "secrets.toml"
-ZOOKEEPER = "zookeeper"  # the name of the child process that is the embedded server
+JOURNAL_FOLDER = "journal"
 DEFAULT_SYMBOLS = (
     InstrumentSettings(symbol="AAPL"),
     InstrumentSettings(symbol="MSFT"),
@@ -93,6 +94,9 @@ class Exchange:
         feed_options: Mapping[str, Any] | None = None,
         gateway_options: Mapping[str, Any] | None = None,
         hosts: Mapping[str, Host] | None = None,
+        journal: JournalSettings | Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -101,11 +105,18 @@ class Exchange:
         from their defaults. `machines` says by name which machine a replica runs, where that is not
         the fastest that there is. `hosts` says for each process where it runs, and with the name
         "subscriber" where this one does; without it all run here, on the loopback interface.
+
+        With `journal`, the settings or those keys of them that differ from their defaults, the
+        holders keep the list on disk, in the folder "journal" beside the configuration unless they
+        say otherwise. All files are in `folder`, and stay there, instead of in a temporary one:
+        `lockstep run` brings an exchange that keeps journals back from it. All processes have
+        `environment` beside this one's own.
         """
         if hosts and zookeeper_hosts is None:
             raise ValueError("the embedded server is on the loopback only: give zookeeper_hosts")
+        if journal is not None and not isinstance(journal, JournalSettings):
+            journal = JournalSettings(**{"folder": Path(JOURNAL_FOLDER), **journal})
         self.secrets = {each: spec.secret or new_secret() for each, spec in clients.items()}
-        self.summaries: dict[str, Summary] = {}
         self.receive: Address | None = None  # where a subscriber listens if the feed is unicast
         self._clients = clients
         self._symbols = symbols
@@ -119,22 +130,22 @@ class Exchange:
             drills=drills,
             machines=machines or {},
             failover=failover,
+            journal=journal,
             feed_options=feed_options or {},
             gateway_options=gateway_options or {},
             hosts=hosts or {},
         )
         self._faults = faults
-        self._configuration: Configuration | None = None
-        self._arguments: dict[str, list[str]] = {}  # of every process, in the order of their start
-        self._children: dict[str, Child] = {}
-        self._changed = asyncio.Event()  # replaced by another each time that a process starts
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._fleet: Fleet | None = None
+        self._given_folder = folder
+        self._environment = environment or {}
+        self._folder: Path | None = None
 
     @property
     def folder(self) -> Path:
         """Where the files and the logs of the processes are; only while the exchange is entered."""
         assert self._folder is not None, "the exchange has not been entered"
-        return Path(self._folder.name)
+        return self._folder
 
     @property
     def configuration_path(self) -> Path:
@@ -155,22 +166,38 @@ class Exchange:
     @property
     def configuration(self) -> Configuration:
         """What stands in the file at `configuration_path`."""
-        assert self._configuration is not None, "the exchange has not been entered"
-        return self._configuration
+        return self.fleet.configuration
+
+    @property
+    def fleet(self) -> Fleet:
+        """The processes."""
+        assert self._fleet is not None, "the exchange has not been entered"
+        return self._fleet
 
     @property
     def children(self) -> Mapping[str, Child]:
         """The processes that run, by name, in the order of their first start."""
-        return {name: self._children[name] for name in self._arguments if name in self._children}
+        return self.fleet.children
+
+    @property
+    def summaries(self) -> dict[str, Summary]:
+        """Of the processes that have been stopped, by name."""
+        return self.fleet.summaries
 
     async def __aenter__(self) -> "Exchange":
-        self._folder = tempfile.TemporaryDirectory(prefix="lockstep-")
+        self._folder = self._given_folder or Path(tempfile.mkdtemp(prefix="lockstep-"))
+        if (self._folder / CONFIGURATION_FILE).exists():
+            raise UsageError(
+                f"{self._folder} has an exchange already: name another folder, or bring that one "
+                f"back with lockstep run -c {self._folder / CONFIGURATION_FILE}"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._write_files()
-            layout = self._layout
-            await self._start_together([ZOOKEEPER, *layout.replicas, *layout.retransmitters])
+            self._fleet = self._write_files()
+            gateways = self._layout.gateways
+            await self._fleet.start([name for name in self._fleet.names if name not in gateways])
             await self.until("a primary that all holders follow", all_follow)
-            await self._start_together(layout.gateways)
+            await self._fleet.start(gateways)
         except BaseException:
             await self._abandon()
             raise
@@ -192,77 +219,46 @@ class Exchange:
 
         It is stopped before all that were started earlier. Raises ChildError when it fails.
         """
-        self._arguments[name] = list(arguments)
-        child = await self._launch(name)
-        await child.until_ready()
-        return child
+        self.fleet.add(name, arguments, self._layout.host(name).prefix)
+        await self.fleet.start([name])
+        return self.children[name]
 
     async def finish(self, name: str) -> Summary:
         """Stop one process before the others; its summary. Raises ChildError when it failed."""
-        self.summaries[name] = await self._children.pop(name).stop()
-        return self.summaries[name]
+        return await self.fleet.finish(name)
 
-    async def kill(self, name: str) -> None:
-        """Kill one process (SIGKILL), and wait for its end; it leaves no summary."""
-        await self._children.pop(name).kill()
+    async def kill(self, *names: str) -> None:
+        """Kill processes (SIGKILL), at once, and wait for their ends; they leave no summary."""
+        await self.fleet.kill(names)
 
     def pause(self, name: str) -> None:
         """Let one process do nothing (SIGSTOP) until `unpause`."""
-        self._children[name].pause()
+        self.children[name].pause()
 
     def unpause(self, name: str) -> None:
         """Let a paused process go on (SIGCONT)."""
-        self._children[name].unpause()
+        self.children[name].unpause()
 
-    async def restart(self, name: str) -> Child:
-        """Start a process anew with what it was first started with, and wait until it is ready.
+    async def restart(self, *names: str) -> None:
+        """Start processes anew, as they were first started, and wait until all are ready.
 
-        One that runs is stopped first. Raises ChildError when it fails.
+        Those that run are stopped first. Raises ChildError when one fails.
         """
-        if name in self._children:
-            await self.finish(name)
-        child = await self._launch(name)
-        await child.until_ready()
-        return child
+        await self.fleet.restart(names)
 
     async def stop(self) -> dict[str, Summary]:
-        """Stop every process that still runs; all summaries by name.
+        """Stop every process that still runs, in the right order; all summaries by name.
 
-        Gateways end before the holders, and the primary after the other holders: so nobody takes
-        over meanwhile. Raises ChildError when one did not end as it should; the others are stopped
-        all the same.
+        Raises ChildError when one did not end as it should; the others are stopped all the same.
         """
-        failures: list[BaseException] = []
-        last = await self._last_replica()
-        holders = {*self._layout.replicas, *self._layout.retransmitters} - {last, ZOOKEEPER}
-        others = [name for name in self.children if name not in {*holders, last, ZOOKEEPER}]
-        steps = [[name] for name in reversed(others) if name not in self._layout.gateways]
-        steps += [list(self._layout.gateways), sorted(holders), [last], [ZOOKEEPER]]
-        for step in steps:
-            running = [name for name in step if name in self._children]
-            for result in await asyncio.gather(*map(self.finish, running), return_exceptions=True):
-                if isinstance(result, BaseException):
-                    failures.append(result)
-        if failures:
-            raise failures[0]
-        return self.summaries
+        return await self.fleet.stop()
 
     async def watch(self) -> None:
         """Wait for ever, until one of the processes ends by itself: then raise ChildError.
 
         Those that are started meanwhile are watched, too.
         """
-        watches: dict[Child, asyncio.Future[None]] = {}
-        try:
-            while True:
-                changed = asyncio.ensure_future(self._changed.wait())
-                for child in self._children.values():
-                    if child not in watches:
-                        watches[child] = asyncio.ensure_future(child.watch())
-                await first_failure([*watches.values()], until=changed)
-        finally:
-            for watch in watches.values():
-                watch.cancel()
+        await self.fleet.watch()
 
     # What the replicas say.
 
@@ -323,38 +319,20 @@ class Exchange:
 
     async def _abandon(self) -> None:
         """Stop what runs after a failure, which alone is worth telling."""
-        with contextlib.suppress(ChildError):
-            await self.stop()
+        if self._fleet is not None:
+            with contextlib.suppress(ChildError):
+                await self._fleet.stop()
         await self._remove_traces()
 
     async def _remove_traces(self) -> None:
-        assert self._folder is not None
-        self._folder.cleanup()
-        if self._zookeeper_hosts is not None and self._configuration is not None:
-            await asyncio.to_thread(remove_tree, self._configuration.zookeeper)
+        if self._given_folder is not None:
+            return
+        shutil.rmtree(self.folder)
+        if self._zookeeper_hosts is not None and self._fleet is not None:
+            await asyncio.to_thread(remove_tree, self.configuration.zookeeper)
 
-    async def _start_together(self, names: Sequence[str]) -> None:
-        children = [await self._launch(name) for name in names if name in self._arguments]
-        await asyncio.gather(*(child.until_ready() for child in children))
-
-    async def _launch(self, name: str) -> Child:
-        child = await Child.start(
-            name, self._arguments[name], self.folder, self._layout.host(name).prefix
-        )
-        self._children[name] = child
-        self._changed.set()
-        self._changed = asyncio.Event()
-        return child
-
-    async def _last_replica(self) -> str:
-        """The replica to be stopped last: the primary, or any where there is none."""
-        running = [name for name in self._layout.replicas if name in self._children]
-        if len(running) > 1:
-            with contextlib.suppress(CommandError):
-                return await self.primary()
-        return running[0] if running else ""
-
-    def _write_files(self) -> None:
+    def _write_files(self) -> Fleet:
+        """Write all files; the processes that take them, none of which is started."""
         clients_path = self.folder / CLIENTS_FILE
         clients_path.touch()
         for name, spec in self._clients.items():
@@ -375,16 +353,13 @@ class Exchange:
         )
         for name in (*layout.hosts, SUBSCRIBER):
             layout.on_host(configuration, name).save(self.configuration_path_of(name))
-        self._configuration = Configuration.load(self.configuration_path)
+        fleet = Fleet(Configuration.load(self.configuration_path), self.folder)
+        fleet.environment.update(self._environment)
         if self._zookeeper_hosts is None:
-            self._arguments[ZOOKEEPER] = ["zookeeper", "--listen", zookeeper.hosts]
-        for role, names in (
-            ("replica", layout.replicas),
-            ("retransmitter", layout.retransmitters),
-            ("gateway", layout.gateways),
-        ):
-            for name in names:
-                self._arguments[name] = self._role_arguments(role, name)
+            fleet.add_zookeeper()
+        faults = [] if self._faults is None else ["--faults", str(self._faults)]
+        fleet.add_roles(self.configuration_path_of, lambda name: layout.host(name).prefix, faults)
+        return fleet
 
     def _zookeeper(self) -> ZooKeeperSettings:
         if self._zookeeper_hosts is None:
@@ -392,10 +367,3 @@ class Exchange:
         # A part of the tree for this exchange alone: what stood in it would look like its past.
         root = f"/lockstep/{self._name}-{secrets.token_hex(8)}"
         return ZooKeeperSettings(hosts=self._zookeeper_hosts, root=root)
-
-    def _role_arguments(self, role: str, name: str) -> list[str]:
-        path = self.configuration_path_of(name)
-        arguments = [role, "--configuration", str(path), "--name", name]
-        if self._faults is not None:
-            arguments += ["--faults", str(self._faults)]
-        return arguments

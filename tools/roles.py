@@ -4,7 +4,8 @@ Each imports its own role when it is called, so that a process loads no other.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -67,17 +68,18 @@ def run_replica(
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
-        return await process.run(
-            name,
-            settings.exchange,
-            settings.shard_settings(),
-            settings.zookeeper,
-            section,
-            settings.instruments,
-            stop,
-            ready,
-            injected,
-        )
+        with _files_explained():
+            return await process.run(
+                name,
+                settings.exchange,
+                settings.shard_settings(),
+                settings.zookeeper,
+                section,
+                settings.instruments,
+                stop,
+                ready,
+                injected,
+            )
 
     run_role(role, supervised=supervised, as_json=as_json)
 
@@ -104,16 +106,17 @@ def run_retransmitter(
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
-        return await process.run(
-            name,
-            settings.exchange,
-            settings.shard_settings(),
-            settings.zookeeper,
-            section,
-            stop,
-            ready,
-            injected,
-        )
+        with _files_explained():
+            return await process.run(
+                name,
+                settings.exchange,
+                settings.shard_settings(),
+                settings.zookeeper,
+                section,
+                stop,
+                ready,
+                injected,
+            )
 
     run_role(role, supervised=supervised, as_json=as_json)
 
@@ -152,6 +155,8 @@ def run_gateway(
                 stop,
                 ready,
                 injected,
+                [each.repair for each in settings.replicas.values()],
+                [each.repair for each in settings.shard_settings().holders.values()],
             )
         except (ClientsError, process.FeedLostError) as error:
             raise CommandError(str(error)) from error
@@ -212,6 +217,18 @@ def parse_faults(text: str | None) -> Faults | None:
     """The same, as what befalls one receiver."""
     shares = parse_fault_shares(text)
     return None if shares is None else shares.faults(Random())
+
+
+@contextlib.contextmanager
+def _files_explained() -> Iterator[None]:
+    """Raises CommandError where a holder's files can't be used: the text says what to do."""
+    from feed.journal import JournalError
+    from feed.storage import StorageError
+
+    try:
+        yield
+    except (JournalError, StorageError) as error:
+        raise CommandError(str(error)) from error
 
 
 def _section(sections: Mapping[str, Section], name: str, key: str) -> Section:

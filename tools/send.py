@@ -38,6 +38,7 @@ class TimeInForceWord(StrEnum):
     """How long an order lives, as it is typed."""
 
     DAY = "day"
+    GTC = "gtc"
     IOC = "ioc"
     FOK = "fok"
 

@@ -48,7 +48,7 @@ async def settle(exchange: Exchange, observer: Observer) -> Settled:
     states = {name: each["state_digest"] for name, each in answered.items()}
     frames_lost = status["sequence"] - observer.sequence
     books_equal = not frames_lost and observer.books.digest() == status["book_digest"]
-    lists["subscriber"] = observer.digest.hex()
+    lists["subscriber"] = None if observer.digest is None else observer.digest.hex()
     return Settled(status, frames_lost, books_equal, lists, states, failure)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from feed.schema import ReplayKind
 from feed.settings import Address, parse_address
 from feed.subscriber import Group
 from tools.configuration import Configuration
@@ -32,12 +33,13 @@ def subscribe(
         bool, typer.Option("--json", help="Print each frame as one line of JSON.")
     ] = False,
     live: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--live/--from-start",
-            help="Begin with the next group, or with the first frame of the day.",
+            help="Begin with the next group, or with the first frame of the day; without either, "
+            "--book begins with the newest snapshot, and all else with the day.",
         ),
-    ] = False,
+    ] = None,
     frames: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Stop after so many frames.")
     ] = None,
@@ -56,25 +58,34 @@ def subscribe(
     the command that caused them. Runs until Ctrl-C. A gap that can't be filled ends it with exit
     status 1, and says which frames nobody has: nothing is ever left out silently.
 
+    Started in the middle of a day, it gets over TCP what came before; on stderr it says how far it
+    is. Where the day began with a snapshot, the frames before that are not printed. The books are
+    exact at once, wherever they begin; trades are counted from there on.
+
     Examples:
     lockstep subscribe -c exchange.toml
     lockstep subscribe -c exchange.toml --json --live | jq 'select(.type == "TRADE")'
-    lockstep subscribe -c exchange.toml --book --faults drop=5,duplicate=5,reorder=10,corrupt=1
+    lockstep subscribe -c exchange.toml --book
+    lockstep subscribe -c exchange.toml --book --from-start --faults drop=5,reorder=10
     """
     settings = Configuration.load(configuration)
     if book and (as_json or live or frames):
-        raise UsageError("--book needs the whole list: leave off --json, --live and --frames")
+        raise UsageError("--book prints no frames: leave off --json, --live and --frames")
     address = _receive_address(settings, receive)
     printer = None if book else _Printer(as_json=as_json, limit=frames)
+    newest = ReplayKind.STATE if book and live is None else ReplayKind.DAY
+    progress = _Progress(is_told=not book)
     observer = Observer(
         settings,
         receive=address,
         faults=parse_faults(faults),
-        live=live,
+        begin=None if live else newest,
         on_groups=printer,
+        on_snapshot=progress.begin_after,
+        on_progress=progress.take,
     )
     if printer is None:
-        asyncio.run(_show_books(observer, settings.exchange, faults))
+        asyncio.run(_show_books(observer, settings.exchange, faults, progress))
     else:
         asyncio.run(_print_frames(observer, printer))
 
@@ -106,6 +117,27 @@ class _Printer:
             self.done.set()
 
 
+class _Progress:
+    """How far the subscriber is with what it missed; on stderr, where no screen shows it."""
+
+    def __init__(self, *, is_told: bool) -> None:
+        self.text = ""
+        self._is_told = is_told
+
+    def take(self, done: int, total: int) -> None:
+        """So many frames of so many are there."""
+        self._tell(f"catching up: {done:,} of {total:,} frames")
+
+    def begin_after(self, sequence: int) -> None:
+        """A snapshot stands for the frames up to `sequence`."""
+        self._tell(f"begins after frame {sequence}, with a snapshot of what came before")
+
+    def _tell(self, text: str) -> None:
+        self.text = text
+        if self._is_told:
+            print(f"lockstep: {text}", file=sys.stderr, flush=True)
+
+
 async def _print_frames(observer: Observer, printer: _Printer) -> None:
     stop_on_signals(printer.done)
     stop_when_nobody_reads(printer.done)
@@ -116,7 +148,9 @@ async def _print_frames(observer: Observer, printer: _Printer) -> None:
         observer.close()
 
 
-async def _show_books(observer: Observer, exchange: str, faults: str | None) -> None:
+async def _show_books(
+    observer: Observer, exchange: str, faults: str | None, progress: _Progress
+) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
     begin_ns = time.monotonic_ns()
@@ -129,7 +163,7 @@ async def _show_books(observer: Observer, exchange: str, faults: str | None) -> 
             meter.read(getattr(observer, name), now_ns)
         return Scene(
             title=exchange,
-            state="subscribed",
+            state=(progress.text if observer.is_catching_up else "") or "subscribed",
             elapsed_s=(now_ns - begin_ns) / 1e9,
             sequence=observer.sequence,
             epoch=observer.subscriber.epoch,

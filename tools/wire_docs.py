@@ -27,7 +27,8 @@ from feed.codec import (
 )
 from feed.datagrams import SUBMISSION_TYPES
 from feed.messages import EnterOrder, Message, symbol_field
-from feed.schema import FrameFlag, FrameType, HolderKind, PacketFlag, RepairKind
+from feed.run import SNAPSHOT_TYPES, type_bit
+from feed.schema import FrameFlag, FrameType, HolderKind, PacketFlag, RepairKind, ReplayKind
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "wire.md"
 
@@ -70,6 +71,23 @@ the primary what they hold. A replica that takes over asks all holders for their
 place that their lists end at, and fetches what it lacks from the one with the longest. A holder
 that came back without its memory says so, and gets its vote back when it has caught up. The answer
 to a FETCH is RETRANSMISSION packets."""
+
+_REPLAY = """\
+What a client sends over TCP, once, for a long range of frames or a snapshot. The answer is
+datagrams as above, each after its length in four bytes: a snapshot's frames in SNAPSHOT packets,
+the list's in RETRANSMISSION packets, heartbeats in between, and MISSING for what is not held. A
+holder listens for these at the address of its repair datagrams."""
+
+_SNAPSHOT = """\
+A machine's state, as a group of frames of its own, outside of the list: they are numbered from 1,
+and all have the time of the list's frame that the state goes up to. The first is SNAPSHOT.
+MARKET_STATE follows; then, by symbol, each INSTRUMENT_STATE with the ORDER_STATE of its orders:
+bids, asks, buy stops and sell stops, each in the order in which they would trade; then CLIENT_STATE
+by number. The last is SNAPSHOT_END. The digest in it is the SHA-256 over the types and bodies of
+the frames in between. After the group come the list's own frames from `digest_sequence` + 1 to
+`sequence`, as far as there are any: with them the digest of the list can go on.
+
+A journal keeps a snapshot in a file in just these bytes."""
 
 _SUBMISSION = """\
 From a gateway to the primary over TCP, back to back: this header, then the body of the command,
@@ -124,6 +142,15 @@ _HEADER_NOTES: Mapping[str, Mapping[str, str]] = {
         "last_sequence": "by kind: the end of what is acknowledged, held, or asked for",
         "committed_sequence": "up to here the speaker knows the list to be committed",
     },
+    "REPLAY": {
+        "magic": "`LP`",
+        "version": f"of the whole wire: {schema.WIRE_VERSION}",
+        "kind": "what is asked for",
+        "shard": "whose list this is about",
+        "epoch": "the highest that the client has seen",
+        "checksum": "of the request's other bytes in their order",
+        "first_sequence": "the frame that the client wants next",
+    },
     "SUBMISSION_HEADER": {
         "length": "of the whole submission, with this header",
         "type": "which body follows",
@@ -160,6 +187,7 @@ _CODES: tuple[type[IntEnum], ...] = (
     messages.CancelReason,
     RepairKind,
     HolderKind,
+    ReplayKind,
 )
 
 _EXAMPLE_TIME_NS = 1_753_968_600_000_000_000
@@ -223,6 +251,9 @@ def wire_page() -> str:
         _header_table("REPAIR"),
         "## Datagram between holders\n\n" + _HOLDER,
         _header_table("HOLDER"),
+        "## Replay request\n\n" + _REPLAY,
+        _header_table("REPLAY"),
+        "## Frames of a snapshot\n\n" + _SNAPSHOT,
         "## Submission\n\n" + _SUBMISSION.format(types=submissions),
         _header_table("SUBMISSION_HEADER"),
         "## Decision\n\n" + _DECISION,
@@ -269,13 +300,19 @@ def _type_table() -> str:
         (
             f"`{chr(frame_type)}`",
             f"[{frame_type.name}](#{frame_type.name.lower()})",
-            "command" if frame_type in COMMAND_TYPES else "event",
+            _nature(frame_type),
             body.sizeof(),
             FRAME_HEADER_BYTES + body.sizeof(),
         )
         for frame_type, body in schema.BODIES.items()
     )
     return _table(("type", "name", "is a", "body bytes", "frame bytes"), rows)
+
+
+def _nature(frame_type: FrameType) -> str:
+    if frame_type in COMMAND_TYPES:
+        return "command"
+    return "snapshot" if type_bit(frame_type) & SNAPSHOT_TYPES else "event"
 
 
 def _body_section(frame_type: FrameType) -> str:
@@ -304,7 +341,9 @@ def _kind(part: Any) -> str:
     if isinstance(part, cs.Enum):
         named = _enumeration(part)
         return "type" if named is FrameType else f"[{named.__name__}](#{named.__name__.lower()})"
-    return "text" if isinstance(part, cs.Bytes) else "integer"
+    if isinstance(part, cs.Bytes):
+        return "bytes" if part.length == messages.DIGEST_BYTES else "text"
+    return "integer"
 
 
 def _enumeration(part: Any) -> type[IntEnum]:

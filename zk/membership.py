@@ -30,8 +30,10 @@ class Member(Participant):
         holder: bool,
         on_change: Callable[[], None],
         commands: str | None = None,
+        memory: str = "",
     ) -> None:
         """A `holder` counts when it suspects. `commands`: where a replica takes them as primary.
+        `memory` names what outlives the process: with the same one, it was not here before.
 
         Raises ValueError when a name can't be one of a node.
         """
@@ -39,7 +41,7 @@ class Member(Participant):
             raise ValueError(f"{name!r} can't be the name of a node in ZooKeeper")
         presence = Presence(
             ShardNodes.of(settings.root, exchange, shard),
-            Identity(name, role, holder, commands, time.time_ns()),
+            Identity(name, role, holder, commands, time.time_ns(), memory),
             return_time_ns=settings.session_timeout_ms * 1_000_000,
         )
         super().__init__(presence, on_change)

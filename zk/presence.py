@@ -38,6 +38,7 @@ class Identity:
     holder: bool
     commands: str | None  # where it takes commands as primary; None: it can't be one
     started_ns: int  # of two processes of one name, the later one counts
+    memory: str = ""  # names what it remembers of earlier processes; "": nothing
 
 
 class Known(NamedTuple):
@@ -261,8 +262,8 @@ class Presence:
 
     @property
     def _token(self) -> bytes:
-        """What tells a node that this process made from one that an earlier process did."""
-        return str(self._identity.started_ns).encode()
+        """What tells a node that this process made, or one whose memory it has, from others."""
+        return (self._identity.memory or str(self._identity.started_ns)).encode()
 
     @property
     def _is_registered(self) -> bool:

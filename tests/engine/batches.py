@@ -7,6 +7,7 @@ room for.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 from enum import IntEnum
 from itertools import islice
 from random import Random
@@ -28,6 +29,7 @@ from feed.messages import (
     Epoch,
     LogIn,
     MassCancel,
+    NewDay,
     OrderType,
     PostOnly,
     ReplaceOrder,
@@ -53,6 +55,9 @@ ODD_PRICES = (GREATEST_PRICE, GREATEST_PRICE + 1, GREATEST_PRICE + 100, *LONG_WO
 FIRST_SEQUENCES = (1, 1, 1, U31, U32 - 9, U63 - 100)
 TIMES_NS = (0, 1_700_000_000_000_000_000, U63, U64)
 NO_LIMIT = 4_000_000
+RESTING_TIMES = (*(TimeInForce.DAY,) * 6, *(TimeInForce.GOOD_TILL_CANCEL,) * 2)
+FIRST_DAY = date(2096, 2, 27)
+ODD_DAYS = (20000230, 20960231, 20960431, 20961301, 99991232, 100000101, *WORDS)
 
 
 class Profile(NamedTuple):
@@ -183,7 +188,7 @@ class _Day:
             symbol=self._odd(instrument.symbol, (ALL_SYMBOLS, bytes(SYMBOL_BYTES), b"\xff" * 8)),
             side=side,
             order_type=order_type,
-            time_in_force=self._code(TimeInForce, (TimeInForce.DAY,) * 8),
+            time_in_force=self._code(TimeInForce, RESTING_TIMES),
             post_only=self._code(PostOnly, (PostOnly.NO,) * 8),
             quantity=self._quantity(instrument.lot_size),
             price=self._price(side) if has_price or self._seldom(self.market.odd_one_in) else 0,
@@ -206,7 +211,7 @@ class _Day:
             quantity=self._quantity(self.random.choice(self.market.instruments).lot_size),
             price=self._price(side) if same_price and self._seldom(2) else same_price,
             stop_price=self._price(0) if self._seldom(2 if stop_price else 40) else 0,
-            time_in_force=self._code(TimeInForce, (TimeInForce.DAY,) * 8),
+            time_in_force=self._code(TimeInForce, RESTING_TIMES),
             client_order_id=NO_CLIENT_ORDER_ID,
         )
         return self._under(client, command)
@@ -232,6 +237,7 @@ class _Day:
             (
                 SetTradingState(self._odd(instrument.symbol, (ALL_SYMBOLS, new)), state),
                 Epoch(random.choice(WORDS), holder_field("e2")),
+                self._new_day(),
                 DefineInstrument(
                     self._odd(new, (ALL_SYMBOLS, instrument.symbol)),
                     self._odd(100, WORDS),
@@ -240,6 +246,11 @@ class _Day:
                 ),
             )
         )
+
+    def _new_day(self) -> NewDay:
+        """The next day, as a rule: absurdly late ones would end what there is to come."""
+        following = next_day(self.state.day)
+        return NewDay(self._odd(following, (self.state.day, following - 1, 19000229, *ODD_DAYS)))
 
     def _next_number(self, client: Client) -> int:
         """A new user_ref_num; an absurdly high one ends what the client can do, and is rare."""
@@ -281,3 +292,11 @@ class _Day:
 
     def _seldom(self, one_in: int) -> bool:
         return self.random.randrange(one_in) == 0
+
+
+def next_day(day: int) -> int:
+    """The day after one that reads YYYYMMDD; the first one after 0."""
+    if day == 0:
+        return int(FIRST_DAY.strftime("%Y%m%d"))
+    following = date(day // 10_000, day // 100 % 100, day % 100) + timedelta(days=1)
+    return int(following.strftime("%Y%m%d"))

@@ -27,6 +27,7 @@ from feed.messages import (
     Epoch,
     LogIn,
     MassCancel,
+    NewDay,
     OrderType,
     PostOnly,
     ReplaceOrder,
@@ -62,7 +63,10 @@ SAME_PRICE = -1  # in the draft of a REPLACE_ORDER: the order's own
 BAD_PRICES = (0, 1, TICK + 1, GREATEST_PRICE + TICK, 2**64 - 1)
 EXTREME_PRICES = (TICK, GREATEST_PRICE)
 BAD_QUANTITIES = (0, 1_000_000, 2**32 - 1)
+TIMES_IN_FORCE = (*(TimeInForce.DAY,) * 4, *(TimeInForce.GOOD_TILL_CANCEL,) * 2, *TimeInForce)
 BAD_CODES = (0, ord("?"), 255)
+FIRST_DAY = 20240226  # three more, and February ends
+BAD_DAYS = (19700229, 20240230, 20241301, 99991232, 100000101, 2**32 - 1)
 
 
 class Draft(NamedTuple):
@@ -71,7 +75,8 @@ class Draft(NamedTuple):
     Its `user_ref_num` counts from the client's last one: 1 is the next one, 0 a repeat (but a
     MASS_CANCEL with 0 stays as it is). The order that a CANCEL_ORDER or REPLACE_ORDER is about is
     given by its place among the client's live ones: 0 is the newest, and a negative one is still
-    to come. The `login` of a LOG_IN counts from the client's current one.
+    to come. The `login` of a LOG_IN counts from the client's current one, and the `day` of a
+    NEW_DAY from the market's, when it is small.
     """
 
     command: Command
@@ -99,6 +104,8 @@ def _settled(draft: Draft, model: NaiveMarket) -> Submission:
     match command:
         case LogIn(login=ahead):
             command = command._replace(login=max(client.login + ahead, 0))
+        case NewDay(day=ahead) if ahead < FIRST_DAY:
+            command = NewDay((model.day or FIRST_DAY) + ahead)
         case EnterOrder(user_ref_num=ahead):
             command = command._replace(user_ref_num=max(last + ahead, 0))
         case MassCancel(user_ref_num=ahead) if ahead != 0:
@@ -169,7 +176,7 @@ def enter_order(random: Random, client: int) -> Draft:
         symbol=symbol,
         side=_usually(random, (Side.BUY, Side.SELL) * 3 + tuple(Side), BAD_CODES),
         order_type=order_type,
-        time_in_force=_usually(random, (TimeInForce.DAY,) * 6 + tuple(TimeInForce), BAD_CODES),
+        time_in_force=_usually(random, TIMES_IN_FORCE, BAD_CODES),
         post_only=_usually(random, (PostOnly.NO,) * 7 + (PostOnly.YES,), BAD_CODES),
         quantity=_quantity(random, symbol),
         price=_price(random) if has_price == is_right else 0,
@@ -189,7 +196,7 @@ def replace_order(random: Random, client: int) -> Draft:
         quantity=_quantity(random, random.choice((AAPL, AAPL, MSFT))),
         price=random.choice((_price(random), _price(random), SAME_PRICE, 0)),
         stop_price=random.choice((0, 0, _price(random))),
-        time_in_force=_usually(random, (TimeInForce.DAY,) * 6 + tuple(TimeInForce), BAD_CODES),
+        time_in_force=_usually(random, TIMES_IN_FORCE, BAD_CODES),
         client_order_id=NO_CLIENT_ORDER_ID,
     )
     return Draft(command, _logins_ago(random))
@@ -233,6 +240,7 @@ def operator_command(random: Random, client: int) -> Draft:
             random.choice((ShortSale.FORBIDDEN, 0)),
         ),
         Epoch(random.randrange(1, 9), holder_field("e1")),
+        NewDay(_usually(random, (1, 1, 1, 2, 70), (0, *BAD_DAYS), one_in=5)),
     )
     return Draft(random.choice((commands[0],) * 5 + commands))
 

@@ -13,14 +13,15 @@ from engine.machine import Divergence, Machine
 from engine.market import Market
 from engine.markets import ReferenceMarket
 from engine.reference import Reference, Rules
-from feed.cache import MINIMUM_BYTES, FrameCache
+from feed.cache import MINIMUM_BYTES
 from feed.codec import decode_frame, encode_frame
+from feed.held_list import HeldList
 from feed.messages import Command, Event, SetTradingState, Side, Trade
 from feed.run import run_of_frames
 from feed.schema import FrameType
 from tests.engine.machines import MACHINES
 from tests.engine.trader import SYMBOL, order
-from tests.engine.writing import Author, begun, cache_of
+from tests.engine.writing import Author, begun, held_list
 
 # 1 EPOCH · 2 listing · 3 log-in · 4, 5 buy · 6 sell, 7 and 8 its trades · 9, 10 buy · 11 sell, 12
 # and 13 its trades
@@ -31,7 +32,7 @@ SELL = 6
 def backup(
     frames: Sequence[bytes], build_machine: Callable[[], Machine] = ReferenceMarket
 ) -> Backup:
-    return Backup(build_machine, cache_of(frames))
+    return Backup(build_machine, held_list(frames))
 
 
 def by_rules(rules: type[Rules]) -> Callable[[], Machine]:
@@ -169,27 +170,25 @@ def test_a_machine_that_raises_is_a_divergence_and_nothing_crashes() -> None:
 
 def test_a_list_that_is_not_held_from_its_beginning_cannot_be_followed() -> None:
     author = Author()
-    author.write(*(SetTradingState(SYMBOL, 0) for _ in range(5000)))
-    cache = FrameCache(MINIMUM_BYTES)
-    for first in range(1, 5001, 100):
-        cache.append(run_of_frames(first, author.frames[first - 1 : first + 99]))
-    assert cache.first_sequence > 1
-    made = Backup(ReferenceMarket, cache)
-    assert not made.apply(5000)
-    assert made.divergence is not None
-    assert made.divergence.sequence == 1
-    assert "larger cache" in made.divergence.reason
+    author.write(*(SetTradingState(SYMBOL, 0) for _ in range(8000)))
+    held = HeldList(MINIMUM_BYTES)
+    for first in range(1, 8001, 100):
+        held.store(run_of_frames(first, author.frames[first - 1 : first + 99]))
+    assert held.first_sequence > 1
+    made = Backup(ReferenceMarket, held)
+    assert not made.lacks_state
+    assert not made.apply(8000)
+    assert (made.lacks_state, made.applied_sequence, made.divergence) == (True, 0, None)
 
 
 def test_a_machine_that_went_further_than_the_new_list_is_built_anew() -> None:
     author = Author(LIST[:8])
     author.begin(2, "e3")
     author.trade(4, 9)
-    cache = cache_of(LIST)
-    made = Backup(ReferenceMarket, cache)
+    held = held_list(LIST)
+    made = Backup(ReferenceMarket, held)
     apply_all(made, len(LIST))
-    cache.truncate(9)
-    cache.append(run_of_frames(9, author.frames[8:]))
+    held.store(run_of_frames(9, author.frames[8:]))
     made.drop(9)
     assert (made.applied_sequence, made.machine.frame_counts) == (0, {})
     apply_all(made, len(author.frames))
@@ -214,12 +213,11 @@ def test_a_group_that_was_read_in_part_and_dropped_is_read_anew_in_the_new_list(
     author = Author(LIST[:10])
     author.begin(2, "e3")
     author.trade(6, 9)
-    cache = cache_of(LIST)
-    made = Backup(ReferenceMarket, cache)
+    held = held_list(LIST)
+    made = Backup(ReferenceMarket, held)
     apply_all(made, 12)
     assert made.applied_sequence == 10
-    cache.truncate(11)
-    cache.append(run_of_frames(11, author.frames[10:]))
+    held.store(run_of_frames(11, author.frames[10:]))
     made.drop(11)
     apply_all(made, len(author.frames))
     assert made.divergence is None
@@ -259,13 +257,13 @@ def test_a_cut_off_group_that_differs_is_not_completed() -> None:
 
 def test_a_machine_that_led_follows_on_from_where_it_was() -> None:
     author = begun()
-    cache = cache_of(author.frames)
+    held = held_list(author.frames)
     machine = Reference(author.market)
-    made = Backup(lambda: machine, cache)
+    made = Backup(lambda: machine, held)
     made.led(len(author.frames))
     assert made.applied_sequence == len(author.frames)
     follower = Author(author.frames)
-    cache.append(run_of_frames(len(author.frames) + 1, follower.write(order(7))))
+    held.store(run_of_frames(len(author.frames) + 1, follower.write(order(7))))
     assert not made.apply(len(follower.frames))
     assert made.divergence is None
     assert made.machine.digest() == follower.market.digest()

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "dataclasses",
     "enum",
     "feed.book",
+    "feed.codec",
     "feed.messages",
     "hashlib",
     "itertools",
@@ -97,6 +98,8 @@ def sets_not_only_looked_into(tree: ast.AST) -> Iterator[ast.expr]:
         elif isinstance(node, ast.Assign) and makes_a_set(node.value):
             harmless.append(node.value)
             names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.ImportFrom) and node.module == "engine.codes":
+            names += [alias.name for alias in node.names]  # which are all sets
         elif isinstance(node, ast.Call) and makes_a_set(node):
             harmless += node.args
     for node in ast.walk(tree):

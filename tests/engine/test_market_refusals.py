@@ -102,7 +102,7 @@ def test_orders_that_the_examples_spoil_are_good(floor: Floor) -> None:
         (GOOD._replace(side=ord("E")), RejectReason.INVALID_SIDE),
         (GOOD._replace(side=0), RejectReason.INVALID_SIDE),
         (GOOD._replace(order_type=ord("P")), RejectReason.INVALID_ORDER_TYPE),
-        (GOOD._replace(time_in_force=ord("1")), RejectReason.INVALID_TIME_IN_FORCE),
+        (GOOD._replace(time_in_force=ord("2")), RejectReason.INVALID_TIME_IN_FORCE),
         (GOOD._replace(post_only=ord("Y")), RejectReason.INVALID_POST_ONLY),
         (GOOD._replace(capacity=ord("X")), RejectReason.INVALID_CAPACITY),
         (GOOD._replace(side=SELL_SHORT), RejectReason.SHORT_SALE_FORBIDDEN),

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from engine.market import Market
-from feed.cache import FrameCache
 from feed.codec import HEARTBEAT, RETRANSMISSION, PacketHeader, decode_frame, encode_group
 from feed.codec import encode_packet as encoded
 from feed.datagrams import (
@@ -14,6 +13,7 @@ from feed.datagrams import (
     encode_holder_word,
     encode_submission,
 )
+from feed.held_list import HeldList
 from feed.holder import Holder, HolderIdentity
 from feed.messages import (
     Command,
@@ -88,12 +88,12 @@ def begun(orders: int = 6, *, primary: str = "e2") -> Author:
     return author
 
 
-def cache_of(frames: Sequence[bytes]) -> FrameCache:
-    """A cache that holds a list from its first frame on."""
-    cache = FrameCache(1 << 20)
+def held_list(frames: Sequence[bytes]) -> HeldList:
+    """A list that is held from its first frame on."""
+    held = HeldList(1 << 20)
     for first in range(1, len(frames) + 1, 5):  # groups begin and end anywhere in them
-        cache.append(run_of_frames(first, frames[first - 1 : first + 4]))
-    return cache
+        held.store(run_of_frames(first, frames[first - 1 : first + 4]))
+    return held
 
 
 def packets(

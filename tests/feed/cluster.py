@@ -26,7 +26,7 @@ class Holder:
     def __init__(self, cache: FrameCache, limits: RepairLimits) -> None:
         self.is_alive = True
         self.cache = cache
-        self.responder = RepairResponder(shard=SHARD, cache=cache, limits=limits)
+        self.responder = RepairResponder(shard=SHARD, held=cache, limits=limits)
         self.epoch = 0
         self.committed_sequence = 0
 

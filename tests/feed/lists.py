@@ -5,6 +5,7 @@ from random import Random
 
 from feed.codec import RETRANSMISSION, Frame, PacketHeader, encode_group, encode_packet
 from feed.datagrams import Repair, decode_repair, encode_repair
+from feed.digest import ListDigest
 from feed.gap import Nak
 from feed.messages import (
     NO_CLIENT_ORDER_ID,
@@ -19,6 +20,7 @@ from feed.messages import (
     TimeInForce,
     Trade,
 )
+from feed.run import run_of_frames
 from feed.schema import RepairKind
 from feed.subscriber import Group
 
@@ -122,3 +124,10 @@ def sequences(frames: Iterable[Frame]) -> list[int]:
 def delivered(groups: Iterable[Group]) -> list[list[bytes]]:
     """The bytes of groups as they were delivered."""
     return [[frame.data for frame in group.frames] for group in groups]
+
+
+def list_digest(frames: Sequence[bytes]) -> str:
+    """The digest of a list, from its first frame on."""
+    digest = ListDigest()
+    digest.update(run_of_frames(1, frames))
+    return digest.hex()

@@ -35,6 +35,7 @@ from feed.schema import BODIES, FRAME, PACKET, FrameType
 from tests.feed.wire import messages, numbers, reference_crc32c, sequences, words
 
 TIME_NS = 1_753_968_600_000_000_000
+OPENING_TYPES = {*COMMAND_TYPES, FrameType.SNAPSHOT}
 
 
 @st.composite
@@ -54,7 +55,7 @@ def packets(draw: st.DrawFn) -> tuple[PacketHeader, list[bytes]]:
 def declared_frame(message: Message, sequence: int, time_ns: int, end: bool) -> bytes:
     """The frame as feed.schema alone has it."""
     frame_type = FRAME_TYPES[type(message)]
-    flags = (1 if frame_type in COMMAND_TYPES else 0) | (2 if end else 0)
+    flags = (1 if frame_type in OPENING_TYPES else 0) | (2 if end else 0)
     header = {
         "length": FRAME_HEADER_BYTES + BODIES[frame_type].sizeof(),
         "type": int(frame_type),
@@ -122,7 +123,7 @@ def test_a_frame_that_the_schema_built_is_decoded(
 ) -> None:
     data = declared_frame(message, sequence, time_ns, end)
     frame_type = FRAME_TYPES[type(message)]
-    is_command = frame_type in COMMAND_TYPES
+    is_command = frame_type in OPENING_TYPES
     frame = decode_frame(b"\0\0\0" + data + b"more", 3)
     assert frame == Frame(frame_type, is_command + 2 * end, sequence, time_ns, data)
     assert (frame.is_command, frame.is_end, frame.message()) == (is_command, end, message)
@@ -287,9 +288,11 @@ def test_an_impossible_header_is_refused_although_its_checksum_matches(
 
 
 @pytest.mark.parametrize("frame_type", FrameType, ids=lambda frame_type: frame_type.name)
-def test_an_event_never_opens_a_group_and_a_command_always_does(frame_type: FrameType) -> None:
+def test_commands_and_heads_of_snapshots_always_open_groups_and_nothing_else_does(
+    frame_type: FrameType,
+) -> None:
     length = FRAME_HEADER_BYTES + BODIES[frame_type].sizeof()
-    wrong = 0 if frame_type in COMMAND_TYPES else 1
+    wrong = 0 if frame_type in OPENING_TYPES else 1
     for flags in (wrong, wrong | 2, 4):
         prefix = struct.pack(">HBB", length, frame_type, flags)
         rest = bytes(length - 8)

@@ -12,16 +12,20 @@ from feed.datagrams import (
     DECISION_BYTES,
     HOLDER_BYTES,
     REPAIR_BYTES,
+    REPLAY_BYTES,
     SUBMISSION_TYPES,
     Decision,
     HolderWord,
     Repair,
+    Replay,
     Submission,
     decode_holder_word,
     decode_repair,
+    decode_replay,
     encode_decision,
     encode_holder_word,
     encode_repair,
+    encode_replay,
     encode_submission,
     is_repair,
     take_decisions,
@@ -32,10 +36,12 @@ from feed.schema import (
     DECISION,
     HOLDER,
     REPAIR,
+    REPLAY,
     SUBMISSION_HEADER,
     FrameType,
     HolderKind,
     RepairKind,
+    ReplayKind,
 )
 from tests.feed.wire import messages, numbers, reference_crc32c, words
 from tests.submissions import take_submissions
@@ -47,6 +53,8 @@ repairs = st.builds(
     lambda kind, shard, epoch, ends: Repair(kind, shard, epoch, *ends),
     *(st.sampled_from(RepairKind), shorts, numbers, ranges),
 )
+
+replays = st.builds(Replay, st.sampled_from(ReplayKind), shorts, numbers, st.integers(1, 2**64 - 1))
 
 names = st.binary(min_size=HOLDER_NAME_BYTES, max_size=HOLDER_NAME_BYTES)
 holder_words = st.builds(
@@ -259,3 +267,45 @@ def test_decisions_are_what_the_schema_declares_and_a_partial_one_waits(
 def test_a_decision_tells_which_primarys_list_it_is_about() -> None:
     sent = [Decision(3, 1, 10), Decision(4, 1, 12)]
     assert take_decisions(bytearray(b"".join(map(encode_decision, sent)))) == sent
+
+
+def declared_replay(fields: dict[str, Any]) -> bytes:
+    """The request for a replay as feed.schema alone has it, checksum and all."""
+    data = REPLAY.build({**fields, "checksum": 0})
+    return REPLAY.build({**fields, "checksum": reference_crc32c(data[:10] + data[14:])})
+
+
+@given(replays)
+@settings(max_examples=100, deadline=None)
+def test_a_request_for_a_replay_is_what_the_schema_declares_both_ways(replay: Replay) -> None:
+    data = declared_replay(replay._asdict())
+    assert encode_replay(replay) == data
+    assert decode_replay(data) == replay
+    assert len(data) == REPLAY_BYTES
+
+
+@given(replays)
+@settings(max_examples=20, deadline=None)
+def test_any_flipped_bit_or_cut_of_a_request_for_a_replay_is_noticed(replay: Replay) -> None:
+    data = encode_replay(replay)
+    for bit in range(8 * len(data)):
+        spoiled = bytearray(data)
+        spoiled[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(WireError):
+            decode_replay(bytes(spoiled))
+    for wrong in (*(data[:size] for size in range(len(data))), data + b"\0"):
+        with pytest.raises(WireError, match="not the size"):
+            decode_replay(wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"kind": ord("X")}, "unknown kind 88"), ({"first_sequence": 0}, "begins with sequence")],
+)
+def test_a_request_that_makes_no_sense_is_refused_although_its_checksum_matches(
+    change: dict[str, int], reason: str
+) -> None:
+    fields = Replay(ReplayKind.STATE, 1, 1, 5)._asdict()
+    assert decode_replay(declared_replay(fields)) == Replay(ReplayKind.STATE, 1, 1, 5)
+    with pytest.raises(WireError, match=reason):
+        decode_replay(declared_replay({**fields, **change}))

@@ -5,7 +5,6 @@ import pytest
 from feed.cache import MINIMUM_BYTES
 from feed.codec import HEARTBEAT, RETRANSMISSION, decode_frame, decode_packet
 from feed.datagrams import Repair, decode_repair, is_repair
-from feed.digest import ListDigest
 from feed.holder import FETCH_FRAMES, Holder
 from feed.run import run_of_frames
 from feed.schema import HolderKind, RepairKind
@@ -25,7 +24,16 @@ from tests.feed.holding import (
     voter,
     word,
 )
-from tests.feed.lists import MILLISECOND_NS, SECOND_NS, SHARD, asked, missing, nak, packet
+from tests.feed.lists import (
+    MILLISECOND_NS,
+    SECOND_NS,
+    SHARD,
+    asked,
+    list_digest,
+    missing,
+    nak,
+    packet,
+)
 from tools.simulation.growth import containers
 
 LONG = reign(1, "e1", 1, [1] * 5999)  # does not fit into the smallest cache
@@ -224,10 +232,10 @@ def test_a_fetch_of_an_older_epoch_or_of_what_is_not_held_any_more_gets_no_answe
 
 def test_the_digest_and_the_last_time_are_those_of_the_frames_that_are_held() -> None:
     made = with_first_list(committed=8)
-    assert made.list.digest(8) == ListDigest(FIRST).hex()
-    assert made.list.digest(5) == ListDigest(FIRST[:5]).hex()
+    assert made.list.digest(8) == list_digest(FIRST)
+    assert made.list.digest(5) == list_digest(FIRST[:5])
     assert made.list.last_time_ns == decode_frame(FIRST[7]).time_ns > 0
-    assert (voter().list.last_time_ns, voter().list.digest(0)) == (0, ListDigest().hex())
+    assert (voter().list.last_time_ns, voter().list.digest(0)) == (0, list_digest([]))
 
 
 def test_the_digest_goes_on_when_committed_frames_are_evicted_and_ends_with_a_hole() -> None:
@@ -235,7 +243,7 @@ def test_the_digest_goes_on_when_committed_frames_are_evicted_and_ends_with_a_ho
     for first in range(1, 6000, STEP):
         last = first + STEP - 1
         take(made, new(LONG, first, last, epoch=1, committed=first - 1))
-        assert made.list.digest(last) == ListDigest(LONG[:last]).hex()
+        assert made.list.digest(last) == list_digest(LONG[:last])
     assert made.list.cache.first_sequence > 1
     assert made.list.digest(3) is None, "that would need the first frames again"
     late = voter(cache_bytes=MINIMUM_BYTES)

@@ -149,7 +149,8 @@ def test_an_ask_is_answered_with_the_promise_and_with_where_the_list_ends() -> N
 def test_an_older_epoch_is_refused_with_the_later_one() -> None:
     made = voter()
     ask(made, 4)
-    assert ask(made, 3, speaker="e3") == [said(HolderKind.ANSWER, made, 0, 0)]
+    # It tells of the later epoch, and counts for nothing there: its candidate has not asked.
+    assert ask(made, 3, speaker="e3") == [said(HolderKind.FORGOT, made, 0, 0)]
     assert made.epoch == 4
 
 

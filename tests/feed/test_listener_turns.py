@@ -6,10 +6,11 @@ from contextlib import closing
 
 import pytest
 
+from feed.gap import Nak
 from feed.listener import Listener
 from feed.multicast import FeedSender, open_unicast
 from tests.feed.listening import Chronicle, Recorded, Recorder, run
-from tests.feed.sockets import LOOPBACK, Inbox, address_of, multicast_settings
+from tests.feed.sockets import LOOPBACK, Inbox, address_of, arriving, multicast_settings
 
 SOON_NS = 5_000_000
 
@@ -142,5 +143,31 @@ def test_before_the_start_and_after_the_end_nothing_wakes_it() -> None:
         listener.wake()
         assert listener._timer is None
         assert recorder.called_ns == []
+
+    assert run(scenario) == []
+
+
+def test_naks_that_are_held_back_stay_here_while_time_goes_on() -> None:
+    settings = multicast_settings()
+
+    async def scenario() -> None:
+        with closing(open_unicast(LOOPBACK)) as retransmitter:
+            recorder = Recorder()
+            listener = Listener(settings, recorder, [address_of(retransmitter)])
+            with closing(listener):
+                listener.start()
+                listener.holds_naks_back = True
+                for count in (1, 2):
+                    recorder.naks = [Nak(0, b"held back")]
+                    recorder.deadline_ns = time.monotonic_ns()
+                    listener.wake()
+                    while len(recorder.called_ns) < count:
+                        await asyncio.sleep(0)
+                listener.holds_naks_back = False
+                recorder.naks = [Nak(0, b"goes out")]
+                recorder.deadline_ns = time.monotonic_ns()
+                listener.wake()
+                assert (await arriving(retransmitter))[0] == b"goes out"
+                assert (listener.counters.naks, len(recorder.called_ns)) == (1, 3)
 
     assert run(scenario) == []

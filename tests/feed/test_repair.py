@@ -35,7 +35,7 @@ def responder(
     cache = FrameCache(1 << 20)
     for start in range(first, last + 1, 17):  # as they come in full packets
         cache.append(run_of_frames(start, FRAMES[start - 1 : min(start + 16, last)]))
-    return RepairResponder(shard=SHARD, cache=cache, limits=limits, payload_limit_bytes=payload)
+    return RepairResponder(shard=SHARD, held=cache, limits=limits, payload_limit_bytes=payload)
 
 
 def ask(

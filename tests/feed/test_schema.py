@@ -4,7 +4,8 @@ import construct as cs
 import pytest
 
 from feed.codec import COMMAND_TYPES, FRAME_TYPES, LONGEST_FRAME_BYTES, MESSAGE_TYPES
-from feed.messages import Command, Event
+from feed.messages import Command, Event, Snapshot, SnapshotEnd, State
+from feed.run import SNAPSHOT_TYPES, type_bit
 from feed.schema import (
     BODIES,
     DECISION,
@@ -12,6 +13,7 @@ from feed.schema import (
     HOLDER,
     PACKET_HEADER,
     REPAIR,
+    REPLAY,
     SUBMISSION_HEADER,
     FrameType,
     field_names,
@@ -27,10 +29,16 @@ def test_every_frame_type_has_one_body_and_one_message_type() -> None:
     assert {kind: FRAME_TYPES[kind] for kind in MESSAGE_TYPES.values()} == FRAME_TYPES
 
 
-def test_commands_and_events_are_all_the_messages() -> None:
+def test_commands_events_and_what_stands_in_snapshots_are_all_the_messages() -> None:
     commands = {MESSAGE_TYPES[frame_type] for frame_type in COMMAND_TYPES}
-    events = set(MESSAGE_TYPES.values()) - commands
+    of_snapshots = {
+        MESSAGE_TYPES[frame_type]
+        for frame_type in FrameType
+        if type_bit(frame_type) & SNAPSHOT_TYPES
+    }
+    events = set(MESSAGE_TYPES.values()) - commands - of_snapshots
     assert commands == set(Command.__args__)
+    assert of_snapshots == {Snapshot, *State.__args__, SnapshotEnd}
     assert events == set(Event.__args__)
 
 
@@ -47,6 +55,7 @@ def test_sizes_and_formats_are_the_ones_that_receivers_rely_on() -> None:
             "frame": FRAME_HEADER,
             "repair": REPAIR,
             "holder": HOLDER,
+            "replay": REPLAY,
             "submission": SUBMISSION_HEADER,
             "decision": DECISION,
         }.items()
@@ -56,6 +65,7 @@ def test_sizes_and_formats_are_the_ones_that_receivers_rely_on() -> None:
         "frame": ("HBBLQQ", 24),
         "repair": ("2sBBHLLQQ", 30),
         "holder": ("2sBBHLL16sQLQQ", 58),
+        "replay": ("2sBBHLLQ", 22),
         "submission": ("HBQ", 11),
         "decision": ("LQQ", 20),
     }

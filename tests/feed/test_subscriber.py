@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.codec import HEARTBEAT
+from feed.codec import HEARTBEAT, RETRANSMISSION
 from feed.gap import GapFailure, RepairPolicy
 from feed.messages import EnterOrder, Trade
 from feed.subscriber import Subscriber
@@ -272,3 +272,43 @@ def test_frame_that_nobody_has_ends_it_once_it_is_committed() -> None:
     ask_until(to, 40 * SECOND_NS)
     assert to.failure is not None
     assert to.failure[:2] == (2, 4)
+
+
+def test_begun_anew_it_goes_on_from_the_frame_that_it_was_told() -> None:
+    to = subscriber()
+    groups = list_of([1, 3, 1, 2, 1])
+    frames = [frame for group in groups for frame in group]
+    take(to, [packet(frames[:2], 1, committed=2), packet(frames[7:], 8, committed=2)])
+    assert (to.next_sequence, to.highest_sequence) == (2, 8)  # in the middle of a group
+    to.restart(6)
+    to.check()
+    assert (to.next_sequence, to.committed_sequence) == (6, 5)
+    assert delivered(to.on_datagram(packet(frames[:5], 1, flags=RETRANSMISSION), 0)) == []
+    assert delivered(to.on_datagram(packet(frames[5:7], 6), 0)) == [groups[3]]
+    assert asked(to.on_time(SECOND_NS))[0][1:] == (8, 8)
+    assert delivered(to.on_datagram(packet(frames[7:], 8), 0)) == [groups[4]]
+
+
+def test_begun_anew_it_reads_on_after_a_failure() -> None:
+    to = subscriber()
+    take(to, [heartbeat(9, committed=8)])
+    ask_until(to, 20 * SECOND_NS)
+    assert to.failure is not None
+    to.restart(9)
+    to.check()
+    assert to.deadline_ns is None
+    assert [
+        group.first_sequence for group in to.on_datagram(packet(frames_up_to(9)[8:], 9), 0)
+    ] == [9]
+
+
+def test_while_naks_are_held_back_none_is_due_and_nothing_is_given_up() -> None:
+    to = subscriber()
+    take(to, [heartbeat(9, committed=8)])
+    to.holds_naks_back = True
+    assert to.deadline_ns is None
+    assert to.on_time(3600 * SECOND_NS) == []
+    to.holds_naks_back = False
+    assert to.deadline_ns is not None
+    assert [each[1:] for each in asked(to.on_time(3601 * SECOND_NS))] == [(1, 8)]
+    assert to.failure is None

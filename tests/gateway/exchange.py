@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
+from typing import NamedTuple
 
 from engine.market import Market
 from feed.codec import WireError
 from feed.datagrams import encode_decision
 from feed.digest import ListDigest
-from feed.messages import DefineInstrument, SelfTradePrevention, ShortSale
+from feed.messages import DefineInstrument, NewDay, SelfTradePrevention, ShortSale, TimeInForce
+from feed.snapshot import WholeSnapshot
 from feed.subscriber import Subscriber
 from gateway import ouch
 from gateway.clients import ClientSettings
@@ -59,8 +61,14 @@ class Line:
         self.gateway.gateway.on_data(self.session, b"".join(packets), now_ns)
         self._exchange.settle()
 
-    def log_in(self, name: str = "ALICE", secret: str | None = None, sequence: int = 1) -> None:
-        self.send(LoginRequest(name, secret or SECRETS[name], "", sequence).encode())
+    def log_in(
+        self,
+        name: str = "ALICE",
+        secret: str | None = None,
+        sequence: int = 1,
+        session: str = "",
+    ) -> None:
+        self.send(LoginRequest(name, secret or SECRETS[name], session, sequence).encode())
 
     def log_out(self) -> None:
         self.send(LogoutRequest().encode())
@@ -85,6 +93,13 @@ class Line:
         return [packet for packet in packets if not isinstance(packet, ServerHeartbeat)]
 
 
+class DayBegun(NamedTuple):
+    """The snapshot that a day began with, and how many packets came before it was taken."""
+
+    snapshot: WholeSnapshot
+    packet_count: int
+
+
 class GatewayNode:
     """A gateway, its subscriber, and its connection to a primary."""
 
@@ -102,6 +117,16 @@ class GatewayNode:
         self.primary = exchange.primary  # at the other end of the connection
         self._submissions = 0
         self._buffer = bytearray()
+
+    def restore(self, begun: DayBegun) -> None:
+        """Begins with a snapshot, as one that starts late; then reads what came after it."""
+        head = begun.snapshot.head
+        self.gateway.restore(begun.snapshot)
+        self.digest = ListDigest(head.digest_sequence, head.list_digest)
+        self.digest.update(begun.snapshot.tail)
+        self.subscriber.receiver.fence(head.epoch)
+        self.subscriber.restart(head.sequence + 1)
+        self.packets_read = begun.packet_count
 
     def connect(self, primary: Reign | None = None) -> None:
         """To the primary, or to one that has been replaced."""
@@ -170,7 +195,7 @@ class GatewayNode:
             return False
         unread = packets[self.packets_read :]
         run = self.subscriber.on_datagrams(unread, self._exchange.now_ns).run
-        self.digest.update(run.data)
+        self.digest.update(run)
         self.packets_read = len(packets)
         self.gateway.on_feed(
             run,
@@ -189,6 +214,7 @@ class Exchange:
         self.primary = Reign(SHARD, epoch=1)
         self.decides = True
         self.packets: list[bytes] = []
+        self.day_begun: DayBegun | None = None  # the last one that was committed at once
         self.gateways: list[GatewayNode] = []
         self._settings = settings
         self._seed = 0
@@ -210,8 +236,11 @@ class Exchange:
         """The first gateway."""
         return self.gateways[0].gateway
 
-    def start_gateway(self) -> GatewayNode:
+    def start_gateway(self, *, late: bool = False) -> GatewayNode:
+        """Another gateway; if `late`, it knows of the days before only what a snapshot says."""
         node = GatewayNode(self, self._settings, self._seed)
+        if late and self.day_begun is not None:
+            node.restore(self.day_begun)
         self._seed += 1
         self.gateways.append(node)
         node.connect()
@@ -251,11 +280,22 @@ class Exchange:
     def line(self, gateway: int = 0, host: str = "10.0.0.1") -> Line:
         return Line(self, self.gateways[gateway], host)
 
-    def open(self, name: str = "ALICE", gateway: int = 0, sequence: int = 1) -> Line:
+    def open(
+        self, name: str = "ALICE", gateway: int = 0, sequence: int = 1, session: str = ""
+    ) -> Line:
         """A line that has logged in."""
         line = self.line(gateway)
-        line.log_in(name, sequence=sequence)
+        line.log_in(name, sequence=sequence, session=session)
         return line
+
+    def begin_day(self, day: int) -> None:
+        """An operator has another day begin."""
+        primary, before = self.primary, self.market.day
+        primary.sequence(NewDay(day), self.time_ns)
+        self.publish(primary)
+        if self.market.day != before and primary.committed_sequence == primary.last_sequence:
+            self.day_begun = DayBegun(primary.snapshot(), len(self.packets))
+        self.settle()
 
     def publish(self, primary: Reign) -> None:
         self.packets += primary.flush(self.now_ns)
@@ -277,9 +317,15 @@ class Exchange:
             self.settle()
 
 
-def enter(user_ref_num: int, side: str = "B", quantity: int = 100, price: int = 10_000) -> bytes:
-    """An order for the day, on its way to a gateway."""
-    message = ouch.EnterOrder(user_ref_num, ord(side), quantity, SYMBOL, price, ord("0"))
+def enter(
+    user_ref_num: int,
+    side: str = "B",
+    quantity: int = 100,
+    price: int = 10_000,
+    time_in_force: TimeInForce = TimeInForce.DAY,
+) -> bytes:
+    """An order, for the day if it is not said otherwise, on its way to a gateway."""
+    message = ouch.EnterOrder(user_ref_num, ord(side), quantity, SYMBOL, price, time_in_force)
     return UnsequencedData(encode(message)).encode()
 
 

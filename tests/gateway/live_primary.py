@@ -30,7 +30,7 @@ class LivePrimary:
         self.refuses = False  # ends connections at once, as a backup does
         self.sender = FeedSender(feed)
         self._cache = FrameCache(1 << 26)
-        self._responder = RepairResponder(shard=feed.shard, cache=self._cache)
+        self._responder = RepairResponder(shard=feed.shard, held=self._cache)
         self._repair_port = RepairPort(LOOPBACK, self._on_nak)
         self.repair = self._repair_port.address
         self._server: asyncio.Server | None = None

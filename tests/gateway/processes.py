@@ -99,14 +99,20 @@ class Shard:
 
     @asynccontextmanager
     async def gateway(
-        self, *, retransmitters: Sequence[Address] | None = None, **changes: Any
+        self,
+        *,
+        retransmitters: Sequence[Address] | None = None,
+        holders: Sequence[Address] = (),
+        **changes: Any,
     ) -> AsyncIterator[Running]:
         """A gateway, stopped at the end of the context."""
         settings = GatewaySettings.model_validate(
             {"listen": str(LOOPBACK), "clients": self.clients, **changes}
         )
         sources = [self.live.repair] if retransmitters is None else retransmitters
-        gateway = GatewayProcess("DEMO", self.feed, settings, self, sources)
+        gateway = GatewayProcess(
+            "DEMO", self.feed, settings, self, sources, replicas=holders, holders=holders
+        )
         self._followers.append(gateway)
         running = Running(gateway, asyncio.Event())
         ready = asyncio.Event()

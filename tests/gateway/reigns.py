@@ -13,13 +13,17 @@ from feed.codec import (
     RETRANSMISSION,
     PacketHeader,
     decode_frame,
+    encode_frame,
     encode_group,
     encode_packet,
 )
 from feed.datagrams import Decision, Submission
-from feed.messages import Command, Epoch, holder_field
+from feed.digest import ListDigest
+from feed.messages import Command, Epoch, Snapshot, holder_field
 from feed.publisher import Publisher, chunks
 from feed.run import run_of_frames
+from feed.schema import FrameType
+from feed.snapshot import WholeSnapshot, encode_snapshot, read_snapshot
 from zk.election import PrimaryRecord
 
 PAYLOAD_LIMIT_BYTES = 1400
@@ -105,6 +109,30 @@ class Reign:
     def heartbeat(self) -> bytes:
         """A packet that says how far the list is, and how far it is committed."""
         return encode_packet(self._header(HEARTBEAT, self.last_sequence + 1))
+
+    def snapshot(self) -> WholeSnapshot:
+        """That of its market, at the end of its list."""
+        whole = run_of_frames(1, self.frames)
+        digest = ListDigest()
+        digest.update(whole)
+        opened = next(
+            frame
+            for frame in map(decode_frame, reversed(self.frames))
+            if frame.type is FrameType.EPOCH
+        )
+        epoch = cast(Epoch, opened.message())
+        head = Snapshot(
+            self.last_sequence, epoch.epoch, opened.sequence, epoch.primary, *digest.block
+        )
+        state = [
+            encode_frame(record, number, self._time_ns, end=False)
+            for number, record in enumerate(self.market.state(), 2)
+        ]
+        tail = whole.part(head.digest_sequence + 1, self.last_sequence)
+        chunks = list(
+            encode_snapshot(head, [run_of_frames(2, state)], bytes(32), tail, self._time_ns)
+        )
+        return read_snapshot(lambda: chunks)
 
     def without_tail(self, groups: int) -> list[bytes]:
         """The list without its last so many groups, as far as they are not committed."""

@@ -19,7 +19,7 @@ GRAIN = 10
 
 def session() -> Session:
     limits = SessionLimits(log_in_timeout_ns=1)
-    return Session("DEMO", "10.0.0.1", limits, SessionCounters(), lambda: 0, 0)
+    return Session("10.0.0.1", limits, SessionCounters(), lambda: 0, 0)
 
 
 def test_a_session_is_due_from_the_grain_of_its_time_on() -> None:

@@ -258,6 +258,7 @@ def test_the_summary_counts_what_happened() -> None:
     exchange.line().send(b"rubbish")
     assert exchange.gateway.summary() == {
         "sequence": 4,
+        "day": 0,
         "connections": 2,
         "log_ins": 1,
         "sessions": 0,

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trustme
 
-from feed.digest import ListDigest
 from feed.messages import Side
 from feed.multicast import open_unicast
 from gateway import process
@@ -29,7 +28,7 @@ from gateway.soup import (
     LoginRequest,
     LogoutRequest,
 )
-from tests.feed.lists import packet
+from tests.feed.lists import list_digest, packet
 from tests.feed.sockets import (
     LOOPBACK,
     PATIENCE_SECONDS,
@@ -59,7 +58,7 @@ def test_an_order_goes_through_primary_and_feed_and_comes_back_numbered(tmp_path
         assert gateway.summary["commands"] == 2
         assert gateway.summary["closed"] == {"logged_out": 1}
         assert gateway.summary["sequence"] == made.live.last_sequence
-        assert gateway.summary["list_digest"] == ListDigest(made.live.reign.frames).hex()
+        assert gateway.summary["list_digest"] == list_digest(made.live.reign.frames)
         assert (gateway.summary["epoch"], gateway.summary["primary"]) == (1, "e2")
         assert gateway.summary["zookeeper"] == "connected"
 

@@ -33,6 +33,7 @@ from gateway.streams import SEGMENT_BYTES, Stream
 from gateway.translate import ClientCommand
 from tests.gateway.groups import ALICE, SYMBOL, add
 from tests.gateway.twins import EVERY_KERNEL
+from tools.simulation.growth import containers
 
 pytestmark = EVERY_KERNEL
 
@@ -47,7 +48,7 @@ class Line:
 
     def __init__(self, limits: SessionLimits = LIMITS) -> None:
         self.counters = SessionCounters()
-        self.session = Session("DEMO", "10.0.0.1", limits, self.counters, lambda: WALL_CLOCK_NS, 0)
+        self.session = Session("10.0.0.1", limits, self.counters, lambda: WALL_CLOCK_NS, 0)
         self.stream = Stream(1 << 20)
         self.rate = Rate(1000, 1000)
         self.buffered_bytes = 0
@@ -69,7 +70,7 @@ class Line:
     def open(self, sequence: int = 1, now_ns: int = 0) -> list[ServerPacket]:
         self.send(LoginRequest("ALICE", "alice-pass", "DEMO", sequence).encode(), now_ns=now_ns)
         assert self.session.take_log_in_request() is not None
-        self.session.accept(ALICE, self.stream, self.rate, now_ns)
+        self.session.accept(ALICE, "DEMO", self.stream, self.rate, now_ns)
         return self.received(now_ns)
 
     def received(self, now_ns: int = 0) -> list[ServerPacket]:
@@ -158,16 +159,6 @@ def test_a_number_that_is_no_longer_kept_is_refused_with_the_reason() -> None:
     assert line.session.closing is ClosingReason.SEQUENCE_DROPPED
 
 
-def test_another_session_s_name_is_refused() -> None:
-    line = Line()
-    line.send(LoginRequest("ALICE", "alice-pass", "OTHER", 1).encode())
-    assert line.session.take_log_in_request() is None
-    assert line.received() == [
-        Debug(ClosingReason.UNKNOWN_SESSION.text),
-        LoginRejected(LoginRejectReason.NO_SUCH_SESSION),
-    ]
-
-
 def test_commands_come_out_whole_however_their_bytes_were_split() -> None:
     data = b"".join((enter(1), ClientHeartbeat().encode(), cancel(1), enter(2)))
     whole = Line()
@@ -182,11 +173,27 @@ def test_commands_come_out_whole_however_their_bytes_were_split() -> None:
     assert (whole.counters.packets, whole.counters.commands) == (5, 3)
 
 
+def test_a_session_whose_day_is_over_is_read_again_and_what_comes_is_dropped() -> None:
+    line = Line()
+    line.open()
+    assert numbers(line.send(enter(1), enter(2), room=1)) == [1]
+    assert not line.session.is_reading
+    for _ in range(100):
+        add(line.stream, b"x" * 100)
+    line.session.end_day("NEXT", 0)
+    assert line.session.is_reading
+    held = dict(containers(line.session))
+    assert line.send(enter(3), LogoutRequest().encode()) == []
+    assert dict(containers(line.session)) == held
+    assert len(sequenced(line.received())) < 100
+    assert line.session.phase is Phase.ENDING
+
+
 def test_what_is_sent_behind_the_log_in_waits_until_that_is_answered() -> None:
     line = Line()
     assert line.send(REQUEST.encode(), enter(1), enter(2)[:20]) == []
     assert line.send(enter(2)[20:], enter(3)) == []
-    line.session.accept(ALICE, line.stream, line.rate, 0)
+    line.session.accept(ALICE, "DEMO", line.stream, line.rate, 0)
     assert numbers(line.commands(ROOM, 0)) == [1, 2, 3]
 
 

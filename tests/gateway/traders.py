@@ -13,8 +13,8 @@ from tests.gateway.groups import SYMBOL
 class Trader:
     """A client's session, over one line after the other, and all the events that it gave out."""
 
-    def __init__(self, exchange: Exchange, name: str = "ALICE") -> None:
-        self.session = ClientSession(name, SECRETS[name])
+    def __init__(self, exchange: Exchange, name: str = "ALICE", gateway_count: int = 1) -> None:
+        self.session = ClientSession(name, SECRETS[name], gateway_count=gateway_count)
         self.events: list[Event] = []
         self.entered: list[int] = []
         self.failure: ClientError | None = None
@@ -24,6 +24,11 @@ class Trader:
     @property
     def is_open(self) -> bool:
         return self.session.phase is Phase.OPEN
+
+    @property
+    def line(self) -> Line | None:
+        """Its connection, while there is one."""
+        return self._line
 
     def is_connected_to(self, gateway: GatewayNode) -> bool:
         return self._line is not None and self._line.gateway is gateway
@@ -51,11 +56,17 @@ class Trader:
         self._line = None
         self.session.disconnected()
 
-    def enter(self, count: int = 1, side: Side = Side.BUY, price: int = 10_000) -> None:
+    def enter(
+        self,
+        count: int = 1,
+        side: Side = Side.BUY,
+        price: int = 10_000,
+        time_in_force: TimeInForce = TimeInForce.DAY,
+    ) -> None:
         """Enters orders; what comes of them is to be pumped in."""
         for _ in range(count):
             number = self.session.next_user_ref_num()
-            order = ouch.EnterOrder(number, side, 100, SYMBOL, price, TimeInForce.DAY)
+            order = ouch.EnterOrder(number, side, 100, SYMBOL, price, time_in_force)
             self.session.submit(order)
             self.entered.append(number)
         self.pump()

@@ -16,6 +16,7 @@ from feed.messages import (
     Event,
     LogIn,
     MassCancel,
+    NewDay,
     OrderType,
     Rejected,
     Replaced,
@@ -27,7 +28,7 @@ from feed.messages import (
     TradingState,
     Triggered,
 )
-from tests.model.naive_refusals import new_order, new_terms, refusal
+from tests.model.naive_refusals import RESTING_TIMES, new_order, new_terms, refusal
 from tests.model.naive_state import Client, Instrument, NaiveState, Order
 
 
@@ -40,7 +41,7 @@ class NaiveMarket(NaiveState):
             known = self.instruments.get(command.symbol)
             terms = known and (known.tick_size, known.lot_size, known.short_sale)
             return terms != command[1:]
-        if isinstance(command, Epoch | SetTradingState):
+        if isinstance(command, Epoch | SetTradingState | NewDay):
             return True
         client = self.clients.get(command.client)
         if isinstance(command, LogIn):
@@ -79,6 +80,8 @@ class NaiveMarket(NaiveState):
                 self.instruments[symbol] = Instrument(tick_size, lot_size, short_sale)
             case SetTradingState(symbol, state):
                 self.instruments[symbol].halted = state == TradingState.HALTED
+            case NewDay(day):
+                return self._new_day(day)
         return []
 
     def _log_in(self, command: LogIn) -> None:
@@ -102,6 +105,13 @@ class NaiveMarket(NaiveState):
             events.append(canceled(order, order.quantity, command.reason))
         return events
 
+    def _new_day(self, day: int) -> list[Event]:
+        self.day = day
+        expired = [order for order in self.orders if order.time_in_force == TimeInForce.DAY]
+        self.orders = [order for order in self.orders if order not in expired]
+        expired.sort(key=lambda order: order.number)
+        return [canceled(order, order.quantity, CancelReason.EXPIRED) for order in expired]
+
     def _replace(self, command: ReplaceOrder) -> list[Event]:
         old = self.live_order(command.client, command.original_user_ref_num)
         assert old is not None
@@ -110,7 +120,7 @@ class NaiveMarket(NaiveState):
             not old.waits
             and new.price == old.price
             and new.quantity <= old.quantity
-            and new.time_in_force == TimeInForce.DAY
+            and new.time_in_force in RESTING_TIMES
         )
         replaced = Replaced(
             client=new.client,
@@ -185,7 +195,7 @@ class NaiveMarket(NaiveState):
             if mode in (SelfTradePrevention.CANCEL_NEWEST, SelfTradePrevention.CANCEL_BOTH):
                 events.append(canceled(taker, taker.quantity, CancelReason.SELF_TRADE))
                 return events
-        may_rest = taker.order_type == OrderType.LIMIT and taker.time_in_force == TimeInForce.DAY
+        may_rest = taker.order_type == OrderType.LIMIT and taker.time_in_force in RESTING_TIMES
         if taker.quantity > 0 and may_rest:
             self._leave_standing(taker)
         elif taker.quantity > 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 
 from engine.rejects import RejectReason
 from feed.messages import (
@@ -14,6 +15,7 @@ from feed.messages import (
     EnterOrder,
     LogIn,
     MassCancel,
+    NewDay,
     OrderType,
     PostOnly,
     ReplaceOrder,
@@ -28,6 +30,7 @@ from tests.model.naive_state import Instrument, NaiveState, Order
 
 GREATEST_QUANTITY = 999_999
 GREATEST_PRICE = 1_999_999_900
+RESTING_TIMES = (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
 
 Checks = Iterator[tuple[bool, RejectReason]]  # what must hold, and the reason where it does not
 
@@ -93,6 +96,8 @@ def _checks(state: NaiveState, command: Command) -> Checks:
             sized = command.tick_size >= 1 and command.lot_size >= 1
             yield sized, RejectReason.INVALID_TICK_OR_LOT_SIZE
             yield command.short_sale in list(ShortSale), RejectReason.INVALID_SHORT_SALE
+        case NewDay(day):
+            yield _is_date(day) and day > state.day, RejectReason.INVALID_DAY
         case LogIn():
             known = command.self_trade_prevention in list(SelfTradePrevention)
             yield known, RejectReason.INVALID_SELF_TRADE_PREVENTION
@@ -119,9 +124,8 @@ def _enter_order_checks(state: NaiveState, command: EnterOrder) -> Checks:
     yield _price_is_right(command.stop_price, has_stop, instrument), RejectReason.INVALID_STOP_PRICE
 
     post_only = command.post_only == PostOnly.YES
-    for_the_day = command.time_in_force == TimeInForce.DAY
-    limit_for_the_day = command.order_type == OrderType.LIMIT and for_the_day
-    yield not post_only or limit_for_the_day, RejectReason.POST_ONLY_COMBINATION
+    may_rest = command.order_type == OrderType.LIMIT and command.time_in_force in RESTING_TIMES
+    yield not post_only or may_rest, RejectReason.POST_ONLY_COMBINATION
     crosses = bool(state.makers(new_order(0, command)))
     yield not (post_only and crosses), RejectReason.POST_ONLY_WOULD_TRADE
     yield len(state.orders) < state.order_limit, RejectReason.TOO_MANY_ORDERS
@@ -145,10 +149,21 @@ def _replace_order_checks(state: NaiveState, command: ReplaceOrder) -> Checks:
     yield stop_is_right, RejectReason.INVALID_STOP_PRICE
 
     post_only = order.post_only == PostOnly.YES
-    for_the_day = command.time_in_force == TimeInForce.DAY
-    yield not post_only or for_the_day, RejectReason.POST_ONLY_COMBINATION
+    may_rest = command.time_in_force in RESTING_TIMES
+    yield not post_only or may_rest, RejectReason.POST_ONLY_COMBINATION
     crosses = bool(state.makers(new_terms(order, command)))
     yield not (post_only and crosses), RejectReason.POST_ONLY_WOULD_TRADE
+
+
+def _is_date(day: int) -> bool:
+    text = str(day)
+    if len(text) != len("YYYYMMDD"):
+        return False
+    try:
+        date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_quantity(quantity: int, instrument: Instrument) -> bool:

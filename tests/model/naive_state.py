@@ -71,6 +71,7 @@ class NaiveState:
         self.clients: dict[int, Client] = {}
         self.orders: list[Order] = []
         self.arrivals = 0
+        self.day = 0  # as YYYYMMDD; 0 before the first
 
     def live_order(self, client: int, user_ref_num: int) -> Order | None:
         """The client's live order that goes by this user_ref_num."""

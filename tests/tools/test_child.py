@@ -67,11 +67,81 @@ def test_child_that_is_not_ready_in_time_is_given_up(
 
     async def situation() -> None:
         server = await Child.start("server", arguments, tmp_path)
-        with pytest.raises(ChildError, match=r"was not ready within 0 s.*\n\(nothing\)"):
+        with pytest.raises(ChildError, match=r"was not ready, and(.|\n)*\n\(nothing\)"):
             await server.until_ready()
         with pytest.raises(ChildError, match="ended with status -15"):
             await server.stop()
         until_gone(server.process_id)
+
+    run(situation)
+
+
+def test_child_that_shows_life_is_waited_for(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def situation() -> None:
+        nonlocal looks
+        server = await Child.start("server", arguments, tmp_path)
+
+        class Growing:
+            """A log that is longer each time that somebody looks."""
+
+            def stat(self) -> os.stat_result:
+                nonlocal looks
+                looks += 1
+                return os.stat_result((0,) * 6 + (looks,) + (0,) * 3)
+
+        log_path, server.log_path = server.log_path, Growing()  # type: ignore[assignment]
+        await server.until_ready(patience_s=0.01)
+        server.log_path = log_path
+        await server.stop()
+
+    run(situation)
+    assert looks > 2
+
+
+def test_latest_event_is_the_last_that_this_life_has_logged(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "server.log").write_text("12:00:00.000000 [error    ] an earlier life\n")
+
+    async def situation() -> None:
+        server = await Child.start("server", arguments, tmp_path)
+        await server.until_ready()
+        latest = server.latest_event()
+        assert latest is not None
+        assert latest.startswith("the embedded ZooKeeper serves this machine")
+        assert server.latest_event("error") is None
+        with server.log_path.open("a") as log_file:
+            log_file.write("12:00:01.000000 [error    ] lost   why=x\n  traceback\n")
+            log_file.write("12:00:01.000000 [info     ] found\n")
+        assert (server.latest_event(), server.latest_event("error")) == ("found", "lost   why=x")
+        assert "an earlier life" not in server.last_log_lines()
+        await server.stop()
+
+    run(situation)
+
+
+def test_child_has_the_variables_and_descriptors_that_it_is_given(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    async def situation() -> None:
+        with (tmp_path / "held").open("w") as held:
+            server = await Child.start(
+                "server",
+                arguments,
+                tmp_path,
+                environment={"PLACE": "elsewhere"},
+                inherit=[held.fileno()],
+            )
+        await server.until_ready()
+        process = Path(f"/proc/{server.process_id}")
+        assert b"PLACE=elsewhere" in (process / "environ").read_bytes()
+        assert b"PATH=" in (process / "environ").read_bytes()
+        assert tmp_path / "held" in [each.readlink() for each in (process / "fd").iterdir()]
+        await server.stop()
 
     run(situation)
 

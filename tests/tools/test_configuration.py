@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from feed.settings import Address, FailoverSettings
+from feed.settings import Address, FailoverSettings, JournalSettings, SyncPolicy
 from tools.configuration import Configuration, ConfigurationError
 
 SMALLEST = """
@@ -31,6 +31,9 @@ listen = "127.0.0.1:30300"
 clients = "clients.toml"
 tls_certificate = "/etc/lockstep/certificate.pem"
 tls_key = "key.pem"
+
+[journal]
+folder = "days"
 """
 )
 
@@ -58,6 +61,7 @@ def test_smallest_file_gets_the_defaults(tmp_path: Path) -> None:
     assert configuration.gateways == {}
     assert configuration.zookeeper.hosts == "127.0.0.1:2181"
     assert configuration.failover == FailoverSettings()
+    assert configuration.journal is None
     assert not configuration.replicas["e1"].drills
 
 
@@ -66,6 +70,18 @@ def test_relative_paths_start_from_the_files_folder(tmp_path: Path) -> None:
     assert gateway.clients == tmp_path / "clients.toml"
     assert gateway.tls_key == tmp_path / "key.pem"
     assert gateway.tls_certificate == Path("/etc/lockstep/certificate.pem")
+
+
+def test_journals_are_beside_the_file_unless_their_folder_is_elsewhere(tmp_path: Path) -> None:
+    journal = Configuration.load(write(tmp_path, ONE_OF_EACH)).journal
+    assert journal is not None
+    assert journal.folder == tmp_path / "days"
+    assert journal.folder_of(1, "e1").is_relative_to(tmp_path / "days")
+    assert journal.sync is SyncPolicy.GROUP
+    elsewhere = ONE_OF_EACH.replace('"days"', '"/var/lockstep"')
+    assert Configuration.load(write(tmp_path, elsewhere)).journal == JournalSettings(
+        folder=Path("/var/lockstep")
+    )
 
 
 def test_saved_configuration_loads_as_it_was(tmp_path: Path) -> None:
@@ -94,6 +110,7 @@ def test_replicas_and_retransmitters_are_the_holders_of_the_shard(tmp_path: Path
     shard = configuration.shard_settings()
     assert list(shard.holders) == ["e1", "r1"]
     assert (shard.feed, shard.failover) == (configuration.feed, configuration.failover)
+    assert shard.journal == configuration.journal is not None
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -167,6 +184,37 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
             "127.0.0.1:2181 stands 2 times among the TCP addresses: change all but one",
         ),
         (
+            'control = "127.0.0.1:30102"',
+            'control = "127.0.0.1:30101"',
+            "127.0.0.1:30101 stands 2 times among the TCP addresses: change all but one",
+        ),
+        (
+            'listen = "127.0.0.1:30300"',
+            'listen = "127.0.0.1:30200"',
+            "127.0.0.1:30200 stands 2 times among the TCP addresses: change all but one",
+        ),
+        (
+            'folder = "days"',
+            "",
+            "journal.folder is missing: add it",
+        ),
+        (
+            'folder = "days"',
+            'folder = "days"\nsnapshot_frame = 1000',
+            "journal.snapshot_frame is not a key that Lockstep knows; "
+            "did you mean snapshot_frames?",
+        ),
+        (
+            'folder = "days"',
+            'folder = "days"\nsync = "always"',
+            "journal.sync is 'always'; it should be 'group', 'interval' or 'never'",
+        ),
+        (
+            'folder = "days"',
+            'folder = "days"\nsync_interval_ms = 20',
+            'journal.sync_interval_ms is only for sync = "interval": remove it',
+        ),
+        (
             'exchange = "TEST"',
             'exchange = "TEST"\nzookeeper = { hosts = "10.0.0.1:2181, zoo2" }',
             "zookeeper.hosts is '10.0.0.1:2181, zoo2'; "
@@ -229,6 +277,13 @@ def test_holders_name_fits_the_frames_that_it_stands_in(
         f"{section}.{name}: {name!r} is not a holder's name; "
         "use 1 to 16 letters, digits, '-' and '_'"
     )
+
+
+def test_interval_of_syncs_may_be_said_where_there_is_one(tmp_path: Path) -> None:
+    text = ONE_OF_EACH + 'sync = "interval"\nsync_interval_ms = 20\n'
+    journal = Configuration.load(write(tmp_path, text)).journal
+    assert journal is not None
+    assert (journal.sync, journal.sync_interval_ms) == (SyncPolicy.INTERVAL, 20)
 
 
 def test_an_exchange_has_a_replica(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from tools.console import CommandError, UsageError
 from tools.drill import hub, namespaces
 from tools.drill.command import parse_times
+from tools.drill.drill import Drill
 from tools.drill.kinds import (
     DRILLS,
     CutPrimary,
-    Drill,
     KillPrimary,
     KillZooKeeperLeader,
     StopZooKeeper,
@@ -29,7 +29,7 @@ is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make netwo
 
 
 def test_every_drill_has_a_name_of_its_own_and_a_line_of_help() -> None:
-    assert len({kind.name for kind in DRILLS}) == len(DRILLS) == 11
+    assert len({kind.name for kind in DRILLS}) == len(DRILLS) == 12
     for kind in DRILLS:
         assert kind.__doc__
         assert "\n" not in kind.__doc__

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.drill.endings import Ending, differences
+from tools.drill.endings import Ending, differences, shrinking_epochs
 from tools.drill.silence import Silence, longest_silence, worst_silence
 from tools.drill.statistics import Distribution, distribution
 
@@ -86,3 +86,11 @@ def test_each_difference_from_the_subscriber_is_told(ending: Ending, told: str) 
 def test_replicas_with_different_states_are_told() -> None:
     replicas = [Ending(name, 10, "list", "book", f"state of {name}") for name in ("e1", "e2")]
     assert differences(WITNESS, replicas) == ["e2 has another state than e1"]
+
+
+def test_epochs_of_a_list_only_grow() -> None:
+    assert shrinking_epochs([]) == shrinking_epochs([1, 2, 5]) == []
+    assert shrinking_epochs([1, 3, 3, 2]) == [
+        "epoch 3 follows epoch 3 in the list",
+        "epoch 2 follows epoch 3 in the list",
+    ]

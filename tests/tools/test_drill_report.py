@@ -1,6 +1,7 @@
 """A drill's report: the story of a round, the sum, and JSON that says the same."""
 
 import json
+from dataclasses import replace
 
 from tools.drill.audit import Findings
 from tools.drill.report import DrillPlan, DrillReport, RoundReport
@@ -67,6 +68,31 @@ def test_sum_has_the_figures_of_all_rounds() -> None:
     assert summary["digests_equal"] is True
     assert [each["round"] for each in summary["per_round"]] == [1, 2]
     assert {"zookeeper", "rate", "suspicion_time_ms"} <= summary.keys()
+
+
+def test_round_that_stopped_the_shard_says_why_and_has_no_outage() -> None:
+    stopped = make_round(7, None, 0)
+    stopped.stopped = "too few holders that remember"
+    stopped.tell("the shard stops: too few holders that remember", FAULT_NS + 9_000 * MS)
+    *_, last = stopped.lines(2)
+    assert last == "   +9,000.0 ms  the shard stops: too few holders that remember"
+    assert "not compared" in "".join(make_report(stopped).lines())
+    again = make_round(1, 40, 50)  # of another exchange, whose epochs begin anew
+    report = make_report(stopped, again)
+    assert report.is_sound
+    assert report.needless_takeovers == 0
+    summary = report.summary()
+    assert summary["stopped"] == 1
+    assert summary["outage_ms"] == {"median": 50.0, "p99": 50.0, "max": 50.0}
+    assert [each["stopped"] for each in summary["per_round"]] == [stopped.stopped, None]
+    assert "  stopped         after 1 rounds, saying that too few remember" in report.lines()
+
+
+def test_journals_are_told_of_where_there_are_any() -> None:
+    plan = replace(PLAN, sync="group", power_cut=True)
+    lines = list(replace(make_report(make_round(1, 40, 50)), plan=plan).lines())
+    assert '  journals        synced by "group", with the power cut' in lines
+    assert "journals" not in "".join(make_report(make_round(1, 40, 50)).lines())
 
 
 def test_rounds_without_takeovers_have_no_takeover_times() -> None:

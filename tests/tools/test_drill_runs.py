@@ -12,7 +12,9 @@ import pytest
 
 from tests.tools.other_processes import processes_with
 from tools.console import ExitStatus
-from tools.drill.kinds import DRILLS, Drill
+from tools.drill.drill import Drill
+from tools.drill.kill_all import KillAll
+from tools.drill.kinds import DRILLS
 
 WITHIN_S = 300
 IS_ROOT = os.geteuid() == 0
@@ -76,6 +78,36 @@ def test_kill_primary_loses_nothing_and_leaves_nothing_behind(tmp_path: Path) ->
     assert_sound(result, kind, rounds=1)
     assert result["zookeeper"] == "embedded"
     assert result["takeovers"] == 1
+    assert_nothing_left(tmp_path)
+
+
+def test_power_cut_of_everything_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    result = run_drill(KillAll.name, "--rounds", "1", "--rate", "300", "--power-cut")
+    assert_sound(result, KillAll, rounds=1)
+    assert (result["sync"], result["power_cut"], result["stopped"]) == ("group", True, 0)
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(WITHIN_S)
+@pytest.mark.parametrize("sync", ["group", "interval", "never"])
+def test_killed_processes_forget_nothing_whenever_journals_are_synced(
+    sync: str, tmp_path: Path
+) -> None:
+    result = run_drill(KillAll.name, "--rounds", "3", "--sync", sync)
+    assert_sound(result, KillAll, rounds=3)
+    assert result["stopped"] == 0
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(WITHIN_S)
+@pytest.mark.parametrize("sync", ["interval", "never"])
+def test_shard_whose_journals_forgot_stops_and_says_so(sync: str, tmp_path: Path) -> None:
+    result = run_drill(KillAll.name, "--rounds", "2", "--power-cut", "--sync", sync)
+    assert (result["lost"], result["doubled"], result["changed"]) == (0, 0, 0)
+    assert result["stopped"] == 2
+    assert all("holders that remember" in each["stopped"] for each in result["per_round"])
     assert_nothing_left(tmp_path)
 
 

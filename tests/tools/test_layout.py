@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.settings import InstrumentSettings
-from feed.settings import Address, FailoverSettings
+from feed.settings import Address, FailoverSettings, JournalSettings
 from tools.configuration import Configuration
 from tools.layout import Host, Layout, Transport
 from zk.settings import ZooKeeperSettings
@@ -31,6 +31,7 @@ def test_all_is_on_the_loopback_without_hosts() -> None:
     layout = Layout(["e1", "e2"], ["r1"], ["g1"], transport=Transport.MULTICAST)
     configuration, receive = configure(layout)
     assert receive is None
+    assert configuration.journal is None
     assert configuration.feed.ttl == 0
     assert configuration.failover == FailoverSettings()
     addresses = [configuration.gateways["g1"].listen]
@@ -56,16 +57,18 @@ def test_options_reach_the_sections_that_they_are_for() -> None:
     failover = FailoverSettings(suspicion_time_ms=50)
     layout = Layout(
         ["e1"],
-        [],
+        ["r1"],
         ["g1"],
         drills=True,
         failover=failover,
+        journal=JournalSettings(folder=Path("journal")),
         feed_options={"payload_limit_bytes": 256},
         gateway_options={"stream_limit_bytes": 1 << 20},
     )
     configuration, _ = configure(layout)
-    assert configuration.replicas["e1"].drills
+    assert all(holder.drills for holder in configuration.shard_settings().holders.values())
     assert configuration.failover == failover
+    assert configuration.journal == JournalSettings(folder=Path("journal"))
     assert configuration.feed.payload_limit_bytes == 256
     assert configuration.gateways["g1"].stream_limit_bytes == 1 << 20
 

@@ -95,7 +95,8 @@ def test_what_a_flow_names_is_live_as_far_as_it_knows_and_never_too_much() -> No
         match command:
             case Enter(key=key, symbol=symbol, order_type=order_type, time_in_force=time_in_force):
                 assert key == next(keys)
-                if time_in_force == TimeInForce.DAY and order_type != OrderType.MARKET:
+                rests = time_in_force in (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
+                if rests and order_type != OrderType.MARKET:
                     live[key] = symbol
             case Replace(original_key=original, key=key):
                 assert key == next(keys)

@@ -7,7 +7,7 @@ from engine.rejects import RejectReason
 from engine.settings import InstrumentSettings
 from feed.messages import CancelReason
 from gateway.client_errors import ConnectionLost
-from gateway.events import Canceled, Event, Executed, Rejected, Triggered
+from gateway.events import Canceled, Event, Executed, Rejected, SessionBegan, Triggered
 from gateway.ouch import Liquidity
 from gateway.rejects import GatewayReject
 from tests.tools.scripted_client import Answer, ScriptedClient, accept_all, accepted
@@ -98,6 +98,25 @@ def test_answers_are_counted_by_kind_and_rejects_by_reason() -> None:
     assert summary["executed_quantity"] == 60
     assert summary["rejected"] == {"total": 3, "HALTED": 1, "RATE_EXCEEDED": 1, "4711": 1}
     assert summary["round_trip_us"]["median"] <= summary["round_trip_us"]["p99"]
+
+
+@pytest.mark.parametrize("missed", [True, False])
+def test_a_new_day_is_counted_and_answers_that_were_missed_with_it_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, missed: bool
+) -> None:
+    monkeypatch.setattr(load_run, "ANSWERED_WITHIN_S", 0.01)
+
+    def answer(client: ScriptedClient, command: str, number: int) -> Iterable[Event]:
+        is_numbered = not command.startswith("cancel")
+        if is_numbered and number == 1:
+            return []
+        begins = is_numbered and number == 2
+        began = [SessionBegan("20261122", "DEMO", missed)] if begins else []
+        return [*began, *accept_all(client, command, number)]
+
+    unanswered, counters = run(ScriptedClient(answer), commands=20)
+    assert unanswered == (0 if missed else 1)
+    assert counters.events["session_began"] == 1
 
 
 def test_commands_without_their_answer_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

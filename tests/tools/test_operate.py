@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 from tests.tools.replica_statuses import MEMBERS, configuration_of, control_ports, status
 from tools.cli import build_app
 from tools.configuration import Configuration
-from tools.console import CommandError, ExitStatus
+from tools.console import CommandError, ExitStatus, UsageError
 from tools.operate import summarize
 
 
@@ -86,6 +87,7 @@ def test_status_tells_who_leads_who_is_alive_and_how_far_each_holder_is(tmp_path
         "epoch": 3,
         "sequence": 120,
         "committed_sequence": 120,
+        "day": None,
         "zookeeper": "connected",
         "members": LED_BY_E2["e2"]["members"],
         "holders": {
@@ -122,6 +124,14 @@ def test_status_names_the_frame_at_which_a_replica_differs(tmp_path: Path) -> No
     answers = {"e1": status("e1", state="primary"), "e2": differing}
     result, _ = asked_while(configuration, tmp_path, answers, "status")
     assert "e2 differs at frame 77: a price" in result.stdout
+
+
+def test_status_says_why_a_replica_can_store_no_more(tmp_path: Path) -> None:
+    configuration = configuration_of("e1", "e2")
+    full = status("e2", state="failed", storage_failure="e2/1.frames: the disk is full")
+    answers = {"e1": status("e1", state="primary"), "e2": full}
+    result, _ = asked_while(configuration, tmp_path, answers, "status")
+    assert "e2 can store no more: e2/1.frames: the disk is full" in result.stdout
 
 
 def test_status_without_a_primary_says_so_and_exits_with_1(tmp_path: Path) -> None:
@@ -170,6 +180,55 @@ def test_halt_and_resume_go_to_the_primary_alone(tmp_path: Path, command: str) -
     status_request = {"request": "status", "digests": False}
     assert asked["e1"] == [status_request]
     assert asked["e2"] == [status_request, {"request": command, "symbol": "AAPL"}]
+
+
+def in_a_day(day: int) -> dict[str, dict[str, Any]]:
+    """What the replicas answer while this day runs."""
+    return LED_BY_E2 | {"e2": LED_BY_E2["e2"] | {"day": day}}
+
+
+def test_status_tells_the_day_once_there_is_one(tmp_path: Path) -> None:
+    configuration = configuration_of("e1", "e2", "e3")
+    result, _ = asked_while(configuration, tmp_path, in_a_day(20261122), "status")
+    assert result.stdout.splitlines()[1] == "day 20261122"
+    result, _ = asked_while(configuration, tmp_path, in_a_day(20261122), "status", "--json")
+    assert json.loads(result.stdout)["day"] == 20261122
+    result, _ = asked_while(configuration, tmp_path, in_a_day(0), "status")
+    assert "day" not in result.stdout
+
+
+def test_new_day_goes_to_the_primary_alone(tmp_path: Path) -> None:
+    configuration = configuration_of("e1", "e2", "e3")
+    words = ["new-day", "20261123", "--json"]
+    result, asked = asked_while(configuration, tmp_path, in_a_day(20261122), *words)
+    assert result.exit_code == ExitStatus.OK
+    status_request = {"request": "status", "digests": False}
+    assert asked["e1"] == [status_request]
+    assert asked["e2"] == [status_request, {"request": "new-day", "day": 20261123}]
+
+
+def test_new_day_without_a_day_is_today(tmp_path: Path) -> None:
+    configuration = configuration_of("e1", "e2", "e3")
+    before = date.today()
+    _, asked = asked_while(configuration, tmp_path, LED_BY_E2, "new-day", "--json")
+    assert asked["e2"][1]["day"] in {int(f"{day:%Y%m%d}") for day in (before, date.today())}
+
+
+def test_new_day_that_is_not_later_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    configuration = configuration_of("e1", "e2", "e3")
+    words = ["new-day", "20261122"]
+    result, asked = asked_while(configuration, tmp_path, in_a_day(20261122), *words)
+    assert isinstance(result.exception, CommandError)
+    assert str(result.exception) == "the exchange is in day 20261122 already; give a later one"
+    assert len(asked["e2"]) == 1
+
+
+@pytest.mark.parametrize("day", ["20261131", "tomorrow", "2026112", "2026-11-22"])
+def test_new_day_that_is_no_day_is_wrong_usage(tmp_path: Path, day: str) -> None:
+    path = tmp_path / "exchange.toml"
+    configuration_of("e1").save(path)
+    with pytest.raises(UsageError, match="give it as YYYYMMDD"):
+        lockstep(path, "new-day", day)
 
 
 @pytest.mark.parametrize("digests", [True, False])

@@ -19,6 +19,7 @@ SECTIONS = {
     "[feed]": Configuration.model_fields["feed"].annotation,
     "[zookeeper]": Configuration.model_fields["zookeeper"].annotation,
     "[failover]": Configuration.model_fields["failover"].annotation,
+    "[journal]": get_args(Configuration.model_fields["journal"].annotation)[0],
     "[[instruments]]": get_args(Configuration.model_fields["instruments"].annotation)[0],
     "[replicas.NAME]": get_args(Configuration.model_fields["replicas"].annotation)[1],
     "[retransmitters.NAME]": get_args(Configuration.model_fields["retransmitters"].annotation)[1],
@@ -69,7 +70,7 @@ def test_every_command_and_exit_status_is_told() -> None:
     named = {
         word
         for words in re.findall(r"^\| (`.*?`) \|", commands, re.M)
-        for word in re.findall(r"`(?:lockstep )?(\w+)`", words)
+        for word in re.findall(r"`(?:lockstep )?([\w-]+)`", words)
     }
     assert named == {command.name for command in _COMMANDS}
     assert set(map(int, re.findall(r"^\| (\d+) \|", TEXT, re.M))) == set(ExitStatus)

@@ -12,14 +12,16 @@ from kazoo.client import KazooClient  # type: ignore[import-untyped]
 from engine.control import ControlError
 from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
+from feed.settings import JournalSettings, SyncPolicy
 from tests.tools.other_processes import processes_with, until_gone
 from tools.child import ChildError
-from tools.console import CommandError
+from tools.configuration import Configuration
+from tools.console import CommandError, UsageError
 from tools.credentials import read_secrets
 from tools.layout import Transport
 from tools.ports import free_addresses
 from tools.processes import ClientSpec, Exchange
-from tools.replicas import find_primary
+from tools.replicas import all_follow, find_primary
 from tools.takeovers import has_returned
 from zk.embedded import EmbeddedServer
 
@@ -134,6 +136,34 @@ def test_process_that_runs_is_stopped_before_it_is_restarted() -> None:
     run(situation)
 
 
+def test_exchange_in_a_folder_of_its_own_stays_there_with_its_journals(tmp_path: Path) -> None:
+    folder = tmp_path / "kept" / "here"
+
+    def exchange() -> Exchange:
+        return Exchange(
+            clients=CLIENTS,
+            symbols=SYMBOLS,
+            retransmitters=0,
+            gateways=0,
+            journal={"sync": SyncPolicy.NEVER},
+            folder=folder,
+        )
+
+    async def situation() -> None:
+        async with exchange() as kept:
+            assert kept.folder == folder
+            journal = kept.configuration.journal
+            assert journal == JournalSettings(folder=folder / "journal", sync=SyncPolicy.NEVER)
+        with pytest.raises(UsageError, match="has an exchange already"):
+            async with exchange():
+                raise AssertionError("it was written over")
+
+    run(situation)
+    assert Configuration.load(folder / "exchange.toml").replicas.keys() == {"e1"}
+    assert list((folder / "journal" / "shard-1" / "e1").glob("*.frames"))
+    assert processes_with(str(tmp_path)) == []
+
+
 def test_exchange_runs_on_the_servers_that_it_is_given() -> None:
     async def situation() -> None:
         address = free_addresses(1)[0]
@@ -178,7 +208,11 @@ def test_exchange_by_unicast_reaches_every_receiver_and_puts_faults_in() -> None
             assert feed.transport == "unicast"
             assert exchange.receive in feed.receivers
             assert len(feed.receivers) == 5
-            await exchange.status()
+            # What was there when they came they have had by TCP.
+            for request in ("halt", "resume"):
+                asked = {"request": request, "symbol": "AAPL"}
+                await exchange.ask(await exchange.primary(), asked)
+                await exchange.until("the command's way to all holders", all_follow)
         for received in (exchange.summaries["r1"]["received"], exchange.summaries["g1"]["feed"]):
             assert received["duplicates"] > 0
 

@@ -17,8 +17,12 @@ from feed.codec import PacketHeader, encode_frame, encode_packet
 from feed.datagrams import decode_repair, encode_repair
 from feed.messages import Epoch, holder_field
 from feed.multicast import FeedSender
+from feed.replay import SourceSnapshot
+from feed.replay_port import ReplayPort
 from feed.schema import RepairKind
-from feed.settings import FeedSettings
+from feed.settings import Address, FeedSettings
+from tests.feed.lists import frames_up_to
+from tests.feed.replays import Source, snapshot_of
 from tests.tools.terminal import Terminal
 from tools.cli import build_app
 from tools.configuration import Configuration
@@ -121,7 +125,8 @@ class DenyingRetransmitter(asyncio.DatagramProtocol):
         self._transport.sendto(encode_repair(answer), addr)
 
 
-def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Path) -> None:
+def configured(tmp_path: Path) -> tuple[Configuration, Path, Address]:
+    """An exchange of one replica that a test plays, where that is written, and who may listen."""
     commands, repair, replication, control, receive, own = free_addresses(6)
     path = tmp_path / "exchange.toml"
     configuration = Configuration(
@@ -139,6 +144,12 @@ def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Pa
         },
     )
     configuration.save(path)
+    return configuration, path, own
+
+
+def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Path) -> None:
+    configuration, path, own = configured(tmp_path)
+    repair = configuration.replicas["e1"].repair
     second = encode_packet(PacketHeader(0, 1, 1, 2, 2), [encode_frame(EPOCH, 2, 0, end=True)])
 
     async def situation() -> None:
@@ -157,7 +168,30 @@ def test_gap_that_nobody_can_fill_ends_with_status_1_and_says_which(tmp_path: Pa
             transport.close()
         printed, error = subscribing.result()
         assert printed == []
-        assert error == ("lockstep: frames 1 to 1 can't be had: retransmitter 1 does not hold it\n")
+        *logged, error = error.splitlines()
+        assert error == "lockstep: frames 1 to 1 can't be had: retransmitter 1 does not hold it"
+        assert all("a replay failed" in line for line in logged)  # nobody listens there for those
+
+    run(situation)
+
+
+def test_who_comes_in_mid_day_is_told_where_it_begins_and_gets_all_that_follows(
+    tmp_path: Path,
+) -> None:
+    configuration, path, own = configured(tmp_path)
+    frames = frames_up_to(50)
+    source = Source(frames, first_sequence=40)
+    source.day = source.newest = SourceSnapshot(45, lambda: [snapshot_of(frames, 45)])
+
+    async def situation() -> None:
+        port = ReplayPort(configuration.replicas["e1"].repair, source)
+        port.start()
+        try:
+            printed, told = await subscribe(path, "--receive", str(own), "--frames", "5")
+        finally:
+            await port.stop()
+        assert [int(line.split()[0]) for line in printed] == [46, 47, 48, 49, 50]
+        assert told == ("lockstep: begins after frame 45, with a snapshot of what came before\n")
 
     run(situation)
 
@@ -189,6 +223,7 @@ def look_at_books(arguments: list[str]) -> None:
     ("transport", "arguments", "text"),
     [
         ("multicast", ["--book", "--json"], "leave off --json, --live and --frames"),
+        ("multicast", ["--book", "--frames", "3"], "leave off --json, --live and --frames"),
         ("multicast", ["--book", "--live"], "leave off --json, --live and --frames"),
         ("multicast", ["--faults", "drop=x"], "--faults: 'drop=x': write a percentage"),
         ("multicast", ["--receive", "127.0.0.1:1"], "leave it off"),

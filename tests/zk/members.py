@@ -48,9 +48,9 @@ class Shard:
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
 
-    async def start(self, *names: str) -> None:
+    async def start(self, *names: str, memory: str = "") -> None:
         """Start these, and wait until each one knows all."""
-        await self.start_without_waiting(*names)
+        await self.start_without_waiting(*names, memory=memory)
         await self.until(
             lambda: all(
                 set(each.members) >= set(names) and each.epoch_at_start is not None
@@ -58,7 +58,7 @@ class Shard:
             )
         )
 
-    async def start_without_waiting(self, *names: str) -> None:
+    async def start_without_waiting(self, *names: str, memory: str = "") -> None:
         for name in names:
             role = {"e": "replica", "r": "retransmitter", "g": "gateway"}[name[0]]
             self.changes[name] = 0
@@ -71,6 +71,7 @@ class Shard:
                 holder=role != "gateway",
                 commands=f"127.0.0.1:{name[1:]}" if role == "replica" else None,
                 on_change=lambda name=name: self._on_change(name),  # type: ignore[misc]
+                memory=memory,
             )
             await self.members[name].start()
 

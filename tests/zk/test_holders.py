@@ -31,6 +31,24 @@ def test_a_holder_that_comes_back_learns_that_it_was_there(zookeeper: ZooKeeper)
     run(story())
 
 
+def test_a_process_with_another_s_memory_is_no_other_holder(zookeeper: ZooKeeper) -> None:
+    async def story() -> None:
+        async with shard_at(zookeeper.settings) as shard:
+            await shard.start("r1", memory="the first disk")
+            for memory, was_here in (
+                ("the first disk", False),
+                ("another disk", True),
+                ("another disk", True),
+                ("", True),
+                ("the first disk", False),
+            ):
+                await shard["r1"].stop()
+                await shard.start("r1", memory=memory)
+                assert shard["r1"].was_here is was_here
+
+    run(story())
+
+
 def test_a_holder_whose_session_expired_was_not_away(zookeeper: ZooKeeper) -> None:
     async def story() -> None:
         async with shard_at(zookeeper.settings) as shard:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from engine.settings import MachineKind
-from feed.settings import FailoverSettings
+from feed.settings import FailoverSettings, SyncPolicy
 from tools.bench.environment import describe_environment
 from tools.bench.figures import BenchmarkError, Measurement, Report, table, to_json
 from tools.console import UsageError, until_told_to_stop
@@ -39,6 +39,10 @@ SeedOption: TypeAlias = Annotated[
 ]
 RatesOption: TypeAlias = Annotated[
     str, typer.Option(metavar="A,B", help="Orders a second, of all clients together.")
+]
+SyncOption: TypeAlias = Annotated[
+    SyncPolicy | None,
+    typer.Option("--sync", help="Keep journals, under this policy; without it there are none."),
 ]
 _PLAIN_BOOK = "a tuned plain-Python book; for the kernel, the reference"
 _ANSWERER = "the same clients with a process that accepts each order at once and does nothing else"
@@ -106,6 +110,7 @@ def feed(
 def pipeline(
     seconds: SecondsOption = 10.0,
     machine: MachineOption = None,
+    sync: SyncOption = None,
     seed: SeedOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,14 +120,14 @@ def pipeline(
     submissions to the primary, as fast as TCP takes them, from ten clients with the mix of the
     suite "machine". Nothing may be lost, and all have to end with the same list.
 
-    Example: lockstep bench pipeline --machine kernel
+    Example: lockstep bench pipeline --sync group
     """
     from tools.bench.pipeline import measure_pipeline
 
     _present(
         "The pipeline",
         "the machine alone in one process; for cores, what there are",
-        lambda: _run(measure_pipeline(machine, seconds, seed)),
+        lambda: _run(measure_pipeline(machine, seconds, seed, sync)),
         machine,
         as_json=as_json,
     )
@@ -134,6 +139,7 @@ def gateway(
     clients: Annotated[int, typer.Option(min=1, max=500, help="How many busy clients.")] = 8,
     rates: RatesOption = "1000,5000,10000,20000",
     machine: MachineOption = None,
+    sync: SyncOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Orders to acknowledgements, through the whole exchange: throughput and latency.
@@ -148,7 +154,7 @@ def gateway(
     _present(
         "The gateway, and all behind it",
         _ANSWERER,
-        lambda: _run(measure_gateway(machine, seconds, clients, parse_rates(rates))),
+        lambda: _run(measure_gateway(machine, seconds, clients, parse_rates(rates), sync)),
         machine,
         as_json=as_json,
     )
@@ -209,6 +215,38 @@ def failover(
         "Failover",
         "the suspicion time: before it is over, nothing can happen",
         lambda: _run(measure_failover(rounds, rate, suspicion_time_ms, seed)),
+        as_json=as_json,
+    )
+
+
+@bench_app.command()
+def recovery(
+    frames: Annotated[
+        int, typer.Option(min=10_000, max=1_000_000_000, metavar="N", help="Of the whole list.")
+    ] = 10_000_000,
+    since_snapshot: Annotated[
+        int, typer.Option(min=1_000, metavar="N", help="Frames after the snapshot.")
+    ] = 100_000,
+    machine: MachineOption = None,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How long a replica takes to come back from its disk, with a snapshot and without any.
+
+    Writes a list, some 85 bytes a frame, into a temporary folder, and has a fresh process open the
+    journal and carry it out. The machine has to end with the digest of the one that wrote it.
+
+    Example: lockstep bench recovery --frames 1000000
+    """
+    from tools.bench.recovery import measure_recovery
+
+    if since_snapshot > frames:
+        raise UsageError(f"--since-snapshot {since_snapshot} is more than --frames {frames}")
+    _present(
+        "Recovery",
+        "reading the same files, with nothing done for them; for memory, with the snapshot",
+        lambda: _run(measure_recovery(machine, frames, since_snapshot, seed)),
+        machine,
         as_json=as_json,
     )
 

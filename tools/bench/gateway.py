@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from engine.settings import MachineKind
 from feed.messages import SelfTradePrevention
+from feed.settings import SyncPolicy
 from gateway.settings import SessionLimits
 from tools.bench.figures import Report
 from tools.bench.latencies import SYMBOL_FIELDS, drive_answerer, drive_exchange, stages_report
@@ -30,7 +31,11 @@ _SECRET = "benches"
 
 
 async def measure_gateway(
-    machine: MachineKind | None, seconds: float, clients: int, rates: Sequence[int]
+    machine: MachineKind | None,
+    seconds: float,
+    clients: int,
+    rates: Sequence[int],
+    sync: SyncPolicy | None = None,
 ) -> Report:
     """Orders a second, and latencies at fixed rates; the baseline is a process that answers.
 
@@ -50,6 +55,7 @@ async def measure_gateway(
         gateways=1,
         clients=dict.fromkeys(users, ClientSpec(_SECRET, SelfTradePrevention.OFF)),
         gateway_options={"sessions": SessionLimits(orders_per_second=_LIMIT, orders_burst=_LIMIT)},
+        sync=sync,
     )
     async with exchange as running:
         began = await until_all_have_all(running)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from engine.markets import market_builder
 from engine.settings import InstrumentSettings, MachineKind
 from feed.messages import unpad
+from feed.settings import SyncPolicy
 from tools.bench.apart import Apart
 from tools.bench.figures import (
     BenchmarkError,
@@ -56,13 +57,15 @@ class _Window(NamedTuple):
     spent: Spent
 
 
-async def measure_pipeline(machine: MachineKind | None, seconds: float, seed: int = 1) -> Report:
+async def measure_pipeline(
+    machine: MachineKind | None, seconds: float, seed: int = 1, sync: SyncPolicy | None = None
+) -> Report:
     """Committed commands and frames a second; the baseline is the machine alone, in one process.
 
     Raises BenchmarkError when anything is lost, refused or not the same for all.
     """
     commands_alone, frames_alone = measure_alone(machine, seed)
-    async with running_exchange(machine, gateways=0, symbols=_SYMBOLS) as exchange:
+    async with running_exchange(machine, gateways=0, symbols=_SYMBOLS, sync=sync) as exchange:
         with FeedReader(exchange) as reader:
             before = await until_all_have_all(exchange)
             primary = str(before["name"])

@@ -15,7 +15,7 @@ from engine.control import ControlError
 from engine.settings import InstrumentSettings, MachineKind
 from feed.digest import ListDigest
 from feed.listener import Listener
-from feed.settings import FailoverSettings
+from feed.settings import FailoverSettings, SyncPolicy
 from feed.subscriber import Groups, Subscriber
 from tools.bench.figures import BenchmarkError
 from tools.processes import DEFAULT_SYMBOLS, ClientSpec, Exchange
@@ -42,8 +42,12 @@ async def running_exchange(
     clients: Mapping[str, ClientSpec] | None = None,
     symbols: Sequence[InstrumentSettings] = DEFAULT_SYMBOLS,
     gateway_options: Mapping[str, Any] | None = None,
+    sync: SyncPolicy | None = None,
 ) -> AsyncIterator[Exchange]:
-    """Three replicas with this machine, two retransmitters, gateways and the embedded ZooKeeper."""
+    """Three replicas with this machine, two retransmitters, gateways and the embedded ZooKeeper.
+
+    With `sync`, all holders keep journals under that policy.
+    """
     exchange = Exchange(
         clients=clients or {},
         name="BENCH",
@@ -54,6 +58,7 @@ async def running_exchange(
         failover=FailoverSettings(suspicion_time_ms=SUSPICION_TIME_MS),
         gateway_options=gateway_options,
         machines={} if machine is None else dict.fromkeys(_REPLICA_NAMES, machine),
+        journal=None if sync is None else {"sync": sync},
     )
     async with exchange:
         yield exchange
@@ -111,7 +116,7 @@ class FeedReader:
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _take(self, groups: Groups) -> None:
-        self.digest.update(groups.run.data)
+        self.digest.update(groups.run)
         self.sequence = groups.run.last_sequence
 
 

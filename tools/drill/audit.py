@@ -8,6 +8,9 @@ all that the client received is compared with it, event by event. The rules:
 - A client received its whole stream: each event that the list says, with its number, once.
 - After a cancel, no more is open of the order than the cancel lets remain. A cancel has no number,
   and one that comes too late leaves no trace: so what can be held against it is its effect.
+
+Of a shard that has stopped, nobody was promised an answer any more. Then what a client did receive
+still has to be what the list says, without a hole; the rest may be missing.
 """
 
 from collections import defaultdict
@@ -62,6 +65,16 @@ class Findings:
         """Whether everything holds."""
         return not (self.lost or self.doubled or self.changed)
 
+    def add(self, other: "Findings") -> None:
+        """Count what an audit of another exchange found, too."""
+        self.answered += other.answered
+        self.refused += other.refused
+        self.lost += other.lost
+        self.doubled += other.doubled
+        self.changed += other.changed
+        for problem in other.problems:
+            self.note(problem)
+
     def note(self, problem: str) -> None:
         """Keep a problem's text, unless there are plenty already."""
         if len(self.problems) < _TOLD_PROBLEMS:
@@ -106,19 +119,30 @@ class _ListReader:
             stream.append(to_event(decode_outbound(payload), len(stream) + 1))
 
 
-def audit(groups: Iterable[Group], records: Sequence[ClientRecord]) -> Findings:
-    """Hold everything that the clients did and saw against the list, from its first group on."""
+def audit(
+    groups: Iterable[Group], records: Sequence[ClientRecord], *, stopped: bool = False
+) -> Findings:
+    """Hold everything that the clients did and saw against the list, from its first group on.
+
+    `stopped` says that the shard has stopped for good, with clients waiting for answers.
+    """
     findings = Findings()
     reader = _ListReader(groups, findings)
     _find_doubled(reader, findings)
     for record in records:
         missing = _compare_streams(record, reader.streams[record.number], findings)
-        told_of_as_lost = _judge_commands(record, reader.placed[record.number], findings)
+        if stopped:
+            last = max((event.sequence for event in record.received), default=0)
+            missing = [event for event in missing if event.sequence < last]
+        told_of_as_lost = _judge_commands(
+            record, reader.placed[record.number], findings, stopped=stopped
+        )
         for event in missing:
             if _answered_number(event) not in told_of_as_lost:
                 findings.lost += 1
                 findings.note(f"{record.name} never received {event}")
-        _judge_cancels(record, findings)
+        if not stopped:
+            _judge_cancels(record, findings)
     return findings
 
 
@@ -164,7 +188,7 @@ def _compare_streams(
 
 
 def _judge_commands(
-    record: ClientRecord, placed: dict[int, list[_Placed]], findings: Findings
+    record: ClientRecord, placed: dict[int, list[_Placed]], findings: Findings, *, stopped: bool
 ) -> set[int]:
     """Judge a client's commands with numbers; the numbers of those that count as lost."""
     answered = {_answered_number(event) for event in record.received if event.sequence}
@@ -178,6 +202,8 @@ def _judge_commands(
         sent.add(number)
         if number not in placed and number in refused:
             findings.refused += 1
+        elif stopped and number not in answered:
+            continue
         elif number not in placed or number not in answered:
             lost.add(number)
             findings.lost += 1

@@ -10,11 +10,13 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from feed.settings import FailoverSettings
+from feed.settings import FailoverSettings, SyncPolicy
 from tools.console import ExitStatus, UsageError, print_json, until_told_to_stop
+from tools.drill.drill import Drill
 from tools.drill.false_alarms import DEFAULT_TIMES_MS, CurvePlan, run_curve
 from tools.drill.hub import network_here, run_in_hub
-from tools.drill.kinds import DRILLS, Drill, KillPrimary
+from tools.drill.kill_all import KillAll
+from tools.drill.kinds import DRILLS, KillPrimary
 from tools.drill.namespaces import require_root
 from tools.drill.report import DrillPlan, RoundReport
 from tools.drill.run import RETRANSMITTERS, Conditions, failover, run_drill
@@ -97,17 +99,56 @@ def _command_of(kind: type[Drill]) -> Callable[..., None]:
             gateways,
             CLIENTS,
         )
-        _drill(kind, plan, keep_logs, as_json=as_json)
+        _drill(kind(), plan, keep_logs, as_json=as_json)
 
-    command.__doc__ = (
-        f"{inspect.getdoc(kind)}\n\nThe exit status is 1 when a command was lost or done twice, or "
-        f"not all ended with the same list.\n\nExample:\nlockstep drill {kind.name} --rounds 20"
-    )
+    command.__doc__ = _help_of(kind)
     return command
 
 
+def _help_of(kind: type[Drill]) -> str:
+    return (
+        f"{inspect.getdoc(kind)}\n\nThe exit status is 1 when a command was lost or done twice, or "
+        f"not all ended with the same list.\n\nExample:\nlockstep drill {kind.name} --rounds 20"
+    )
+
+
+def _kill_all(
+    rounds: RoundsOption = _DEFAULT_ROUNDS,
+    rate: RateOption = _DEFAULT_RATE,
+    sync: Annotated[
+        SyncPolicy, typer.Option(help="When the journals force frames to the disk.")
+    ] = SyncPolicy.GROUP,
+    power_cut: Annotated[
+        bool,
+        typer.Option("--power-cut", help="The journals lose what they had not forced to the disk."),
+    ] = False,
+    zookeeper: ZooKeeperOption = None,
+    suspicion_time_ms: SuspicionOption = _DEFAULT_SUSPICION_TIME_MS,
+    gateways: GatewaysOption = 2,
+    replicas: ReplicasOption = 3,
+    seed: SeedOption = 1,
+    keep_logs: LogsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    plan = DrillPlan(
+        KillAll.name,
+        rounds,
+        rate,
+        seed,
+        zookeeper or EMBEDDED,
+        suspicion_time_ms,
+        replicas,
+        gateways,
+        CLIENTS,
+        sync.value,
+        power_cut,
+    )
+    _drill(KillAll(sync, power_cut=power_cut), plan, keep_logs, as_json=as_json)
+
+
+_kill_all.__doc__ = _help_of(KillAll)
 for _kind in DRILLS:
-    drill_app.command(_kind.name)(_command_of(_kind))
+    drill_app.command(_kind.name)(_kill_all if _kind is KillAll else _command_of(_kind))
 
 
 @drill_app.command("false-alarms")
@@ -161,10 +202,10 @@ def parse_times(text: str) -> tuple[int, ...]:
     return times
 
 
-def _drill(kind: type[Drill], plan: DrillPlan, keep_logs: Path | None, *, as_json: bool) -> None:
-    check_choice(plan.zookeeper, kind)
+def _drill(drill: Drill, plan: DrillPlan, keep_logs: Path | None, *, as_json: bool) -> None:
+    check_choice(plan.zookeeper, drill)
     network = None
-    if kind.cuts_hosts:
+    if drill.cuts_hosts:
         names = [f"e{each + 1}" for each in range(plan.replicas)]
         require_root()
         network = network_here(names, os.environ)
@@ -176,8 +217,8 @@ def _drill(kind: type[Drill], plan: DrillPlan, keep_logs: Path | None, *, as_jso
         for line in report.lines(plan.rounds):
             _say(line) if as_json else print(line, flush=True)
 
-    _say(f"{kind.name}: starting {plan.replicas} replicas, {RETRANSMITTERS} retransmitters ...")
-    report = asyncio.run(until_told_to_stop(lambda: run_drill(kind(), conditions, on_round)))
+    _say(f"{drill.name}: starting {plan.replicas} replicas, {RETRANSMITTERS} retransmitters ...")
+    report = asyncio.run(until_told_to_stop(lambda: run_drill(drill, conditions, on_round)))
     if as_json:
         print_json(report.summary())
     else:

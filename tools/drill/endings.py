@@ -1,6 +1,10 @@
-"""Whether all ended with the same: list, books and state, by their digests. Sans-I/O."""
+"""Whether all ended with the same: list, books and state, by their digests. Sans-I/O.
+
+And whether the list's epochs did what epochs do.
+"""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -35,3 +39,12 @@ def differences(witness: Ending, others: Sequence[Ending]) -> list[str]:
         if (replica.sequence, replica.state_digest) != (first.sequence, first.state_digest):
             told.append(f"{replica.name} has another state than {first.name}")
     return told
+
+
+def shrinking_epochs(epochs: Sequence[int]) -> list[str]:
+    """Which epochs of a list do not follow on a smaller one."""
+    return [
+        f"epoch {after} follows epoch {before} in the list"
+        for before, after in pairwise(epochs)
+        if after <= before
+    ]

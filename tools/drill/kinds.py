@@ -1,60 +1,22 @@
-"""The drills: what each does to the exchange, and how it is undone."""
+"""The drills, all but the largest: what each does to the exchange, and how it is undone."""
 
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tools.child import ChildError
 from tools.console import CommandError
 from tools.drill import namespaces
+from tools.drill.drill import Drill, Strike
 from tools.drill.flow import SMALL_PAYLOAD_BYTES
+from tools.drill.kill_all import KillAll
 from tools.drill.servers import ApacheServers
 from tools.drill.world import WITHIN_S, World
 from tools.drill.zookeeper import end_session
 from tools.replicas import Status
 
 _ZOOKEEPER_AWAY_S = 4.0  # longer than a session lives without a sign from its client
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """A fault that was done."""
-
-    at_ns: int  # monotonic: the moment from which a takeover is counted
-    victim: str
-    what: str  # for the story
-    since_ns: int | None = None  # when the round began to be rough, if that was earlier
-
-
-class Drill:
-    """A fault and its end. A round strikes, waits until service is back, and mends.
-
-    The docstring of each drill is the line of help for whoever chooses.
-    """
-
-    name: ClassVar[str]
-    stops_zookeeper: ClassVar[bool] = False
-    kills_a_leader: ClassVar[bool] = False  # of an ensemble
-    cuts_hosts: ClassVar[bool] = False  # needs network namespaces, and so root
-    sweeps: ClassVar[bool] = False  # the clients make groups that span packets
-    # Whether a new epoch must follow; None where it may.
-    takeover: ClassVar[bool | None] = True
-    stays_s: ClassVar[float] = 0.3  # so long everybody trades on before it is mended
-    # Whether clients may feel the return, too, so that their silences then count. A process that
-    # starts takes a core for a second: on a small computer that says nothing about failovers.
-    return_counts: ClassVar[bool] = False
-    feed_options: ClassVar[dict[str, Any]] = {}
-
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
-        """Do the fault of round `number`; `primary` is the primary's status shortly before."""
-        raise NotImplementedError
-
-    async def mend(self, world: World, strike: Strike) -> str:
-        """Bring back what was harmed, and say what that was."""
-        await world.restart(strike.victim)
-        return f"{strike.victim} has been started again"
 
 
 class KillPrimary(Drill):
@@ -129,7 +91,7 @@ class KillGateway(Drill):
         gateways = list(world.exchange.configuration.gateways)
         return await _kill(world, gateways[number % len(gateways)], "a gateway")
 
-    async def mend(self, world: World, strike: Strike) -> str:
+    async def mend(self, world: World, strike: Strike) -> str | None:
         """Start it, and wait until it has read the day."""
         told = await Drill.mend(self, world, strike)
         await world.until_gateway_serves(strike.victim)
@@ -294,6 +256,7 @@ DRILLS: tuple[type[Drill], ...] = (
     CutPrimary,
     KillInGroup,
     RollingRestart,
+    KillAll,
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tools.drill.audit import Findings
@@ -28,6 +29,7 @@ class RoundReport:
     outage_client: str = ""
     answered: int = 0
     witness_late_ns: int = 0
+    stopped: str | None = None  # why the shard stopped for good, as it may where it has forgotten
     moments: list[Moment] = field(default_factory=list)
 
     def tell(self, what: str, at_ns: int) -> None:
@@ -45,6 +47,7 @@ class RoundReport:
             "outage_client": self.outage_client,
             "answered": self.answered,
             "witness_late_ms": milliseconds(self.witness_late_ns),
+            "stopped": self.stopped,
             "story": [
                 {"ms": milliseconds(at_ns - self.fault_ns), "what": what}
                 for at_ns, what in sorted(self.moments)
@@ -56,6 +59,8 @@ class RoundReport:
         yield f"Round {self.number} of {rounds}"
         for at_ns, what in sorted(self.moments):
             yield f"  {_clock(at_ns - self.fault_ns)}  {what}"
+        if self.stopped is not None:
+            return
         if self.takeover_ns is None:
             takeover = f"no takeover, still epoch {self.epoch_after}"
             if self.epoch_after > self.epoch_before:
@@ -81,6 +86,8 @@ class DrillPlan:
     replicas: int
     gateways: int
     clients: int
+    sync: str | None = None  # of the journals; None where nobody keeps one
+    power_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +120,22 @@ class DrillReport:
     @property
     def outage(self) -> Distribution:
         """How long the client that waited longest waited, in each round."""
-        return distribution([each.outage_ns for each in self.rounds])
+        return distribution([each.outage_ns for each in self.rounds if each.stopped is None])
+
+    @property
+    def stopped(self) -> int:
+        """Rounds after which the shard stopped and said so, as it may where it has forgotten."""
+        return sum(each.stopped is not None for each in self.rounds)
 
     @property
     def needless_takeovers(self) -> int:
         """New epochs beside those that the faults made necessary: a primary looked dead and was
         not, because its machine let it wait."""
-        if not self.rounds:
-            return 0
-        grown = self.rounds[-1].epoch_after - self.rounds[0].epoch_before
+        # Within each round and, in the same exchange, from each round to the next.
+        grown = sum(each.epoch_after - each.epoch_before for each in self.rounds)
+        for before, after in pairwise(self.rounds):
+            if before.stopped is None:
+                grown += after.epoch_before - before.epoch_after
         return grown - sum(each.takeover_ns is not None for each in self.rounds)
 
     def summary(self) -> dict[str, Any]:
@@ -133,6 +147,7 @@ class DrillReport:
             "outage_ms": self.outage._asdict(),
             "takeovers": sum(each.takeover_ns is not None for each in self.rounds),
             "needless_takeovers": self.needless_takeovers,
+            "stopped": self.stopped,
             "answered": findings.answered,
             "refused": findings.refused,
             "lost": findings.lost,
@@ -152,6 +167,11 @@ class DrillReport:
             f"{plan.drill}: {len(self.rounds)} rounds at {plan.rate:,} commands a second, "
             f"suspicion time {plan.suspicion_time_ms} ms, ZooKeeper {plan.zookeeper}"
         )
+        if plan.sync is not None:
+            power = "with the power cut" if plan.power_cut else "without a power cut"
+            yield f'  journals        synced by "{plan.sync}", {power}'
+        if self.stopped:
+            yield f"  stopped         after {self.stopped:,} rounds, saying that too few remember"
         yield f"  takeover        {_spread(self.takeover)}"
         if self.needless_takeovers:
             yield f"                  and {self.needless_takeovers} that no fault made necessary"
@@ -162,6 +182,8 @@ class DrillReport:
         yield f"  doubled         {findings.doubled:,}"
         yield f"  changed         {findings.changed:,}"
         equal = "equal" if self.digests_equal else "NOT EQUAL"
+        if self.rounds and self.rounds[-1].stopped is not None:
+            equal = "not compared: the shard had stopped"
         yield f"  digests         {equal}, at sequence number {self.sequence:,}"
         for problem in (*findings.problems, *self.differences):
             yield f"  ! {problem}"

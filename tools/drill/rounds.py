@@ -5,7 +5,7 @@ import gc
 import time
 from itertools import groupby
 
-from tools.drill.kinds import Drill, Strike
+from tools.drill.drill import Drill, Strike
 from tools.drill.report import RoundReport
 from tools.drill.silence import worst_silence
 from tools.drill.world import World
@@ -23,7 +23,7 @@ _QUIET_S = 0.3  # many heartbeats: a last frame that got lost has shown by then
 
 
 async def run_round(world: World, drill: Drill, number: int) -> RoundReport:
-    """One round; raises CommandError when the exchange does not come back."""
+    """One round; raises CommandError when the exchange does not come back, though it has to."""
     traders, witness = world.traders, world.witness
     primary = await _trading(world)
     answered = traders.answered
@@ -31,12 +31,20 @@ async def run_round(world: World, drill: Drill, number: int) -> RoundReport:
     reigns = len(witness.reigns)
     strike = await drill.strike(world, primary, number)
     report = RoundReport(number, strike.at_ns, epoch_before=primary["epoch"])
-    report.tell(strike.what, strike.at_ns)
+    for at_ns, what in ((strike.at_ns, strike.what), *strike.moments):
+        report.tell(what, at_ns)
+    report.stopped = await drill.stopped(world, primary["epoch"])
+    if report.stopped is not None:
+        report.tell(f"the shard stops: {report.stopped}", time.monotonic_ns())
+        report.answered = traders.answered - answered
+        report.epoch_after = witness.epoch
+        return report
     await _until_service_is_back(world, drill, strike, primary["epoch"])
     report.witness_late_ns = witness.latest_ns
     await asyncio.sleep(drill.stays_s)
     until_ns = time.monotonic_ns()
-    report.tell(await drill.mend(world, strike), time.monotonic_ns())
+    if (mended := await drill.mend(world, strike)) is not None:
+        report.tell(mended, time.monotonic_ns())
     restored = asyncio.ensure_future(world.until_whole())
     await asyncio.wait({restored}, timeout=_TRADE_ON_S)
     await asyncio.sleep(_AFTERMATH_S)

@@ -11,18 +11,19 @@ from random import Random
 
 from feed.settings import Address, FailoverSettings
 from gateway.client import Client
+from gateway.client_policy import ClientPolicy
 from gateway.clients import read_clients
-from tools.drill.audit import audit
-from tools.drill.endings import Ending, differences
+from tools.drill.audit import Findings, audit
+from tools.drill.drill import Drill
+from tools.drill.endings import Ending, differences, shrinking_epochs
 from tools.drill.flow import Flow, SweepFlow
-from tools.drill.kinds import Drill
 from tools.drill.namespaces import Network
 from tools.drill.report import DrillPlan, DrillReport, RoundReport
 from tools.drill.rounds import finish_trading, run_round
 from tools.drill.servers import choose_servers
 from tools.drill.trader import Trader, Traders
 from tools.drill.witness import Witness
-from tools.drill.world import PROBE, World
+from tools.drill.world import PROBE, WITHIN_S, World
 from tools.drill.zookeeper import SuspicionWatcher
 from tools.layout import SUBSCRIBER, Host
 from tools.load.flow import ClientFlow
@@ -31,6 +32,8 @@ from tools.processes import CLIENTS_FILE, DEFAULT_SYMBOLS, ClientSpec, Exchange
 from tools.replicas import status_request
 
 RETRANSMITTERS = 2
+# A client waits for as long as the drill does: until all processes have come back, for instance.
+_PATIENT = ClientPolicy(give_up_after_ns=int(WITHIN_S * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +54,33 @@ async def run_drill(
     """
     plan = conditions.plan
     begin_ns = time.monotonic_ns()
-    async with opened_world(drill, conditions) as world:
-        with _logs_kept(world.exchange, conditions.logs):
-            rounds = []
-            for number in range(1, plan.rounds + 1):
-                rounds.append(await run_round(world, drill, number))
-                on_round(rounds[-1])
-            await finish_trading(world)
-            await world.traders.close()  # who is logged out does not log in at the next gateway
-            told = differences(*await _endings(world))
-            report = DrillReport(
-                plan,
-                rounds,
-                audit(world.witness.groups(), world.traders.records),
-                told,
-                world.witness.sequence,
-                (time.monotonic_ns() - begin_ns) / 1e9,
-            )
-    return report
+    rounds: list[RoundReport] = []
+    findings, told, sequence = Findings(), list[str](), 0
+    while len(rounds) < plan.rounds:  # a shard that has stopped for good makes way for another
+        async with opened_world(drill, conditions) as world:
+            with _logs_kept(world.exchange, conditions.logs):
+                stopped = False
+                while len(rounds) < plan.rounds and not stopped:
+                    rounds.append(await run_round(world, drill, len(rounds) + 1))
+                    on_round(rounds[-1])
+                    stopped = rounds[-1].stopped is not None
+                told += await _end(world, stopped=stopped)
+                records = world.traders.records
+                findings.add(audit(world.witness.groups(), records, stopped=stopped))
+                sequence = world.witness.sequence
+    seconds = (time.monotonic_ns() - begin_ns) / 1e9
+    return DrillReport(plan, rounds, findings, told, sequence, seconds)
+
+
+async def _end(world: World, *, stopped: bool) -> list[str]:
+    """End the trading, and compare what everybody has at the end; the differences."""
+    told = shrinking_epochs([reign.epoch for reign in world.witness.reigns])
+    if stopped:
+        await world.traders.close()
+        return told  # the holders lack what they forgot, each another part
+    await finish_trading(world)
+    await world.traders.close()  # who is logged out does not log in at the next gateway
+    return told + differences(*await _endings(world))
 
 
 @contextlib.asynccontextmanager
@@ -93,6 +105,8 @@ async def opened_world(drill: Drill, conditions: Conditions) -> AsyncIterator[Wo
             drills=True,
             feed_options=drill.feed_options,
             hosts=None if network is None else hosts(network),
+            journal=drill.journal,
+            environment=drill.environment,
         )
         await stack.enter_async_context(exchange)
         configuration = exchange.configuration
@@ -132,7 +146,8 @@ def _traders(exchange: Exchange, names: list[str], plan: DrillPlan, drill: Drill
     traders = []
     for place, name in enumerate(names):
         first = place % len(addresses)
-        client = Client([*addresses[first:], *addresses[:first]], name, exchange.secrets[name])
+        in_turn = [*addresses[first:], *addresses[:first]]
+        client = Client(in_turn, name, exchange.secrets[name], policy=_PATIENT)
         flow: Flow = ClientFlow(plan.seed, name, configuration.instruments)
         if drill.sweeps:
             flow = SweepFlow(place, plan.clients, configuration.instruments)

@@ -7,7 +7,8 @@ from typing import ClassVar, Protocol
 from feed.settings import parse_address
 from tools.apache import ApacheZooKeeper
 from tools.console import UsageError
-from tools.processes import ZOOKEEPER, Exchange
+from tools.fleet import ZOOKEEPER
+from tools.processes import Exchange
 
 EMBEDDED = "embedded"
 APACHE = "apache"

@@ -58,6 +58,7 @@ class Witness:
     @property
     def list_digest(self) -> str:
         """Of all frames."""
+        assert self.observer.digest is not None, "it listens from the first frame on"
         return self.observer.digest.hex()
 
     @property

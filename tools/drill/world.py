@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -47,10 +48,16 @@ class World:
     network: Network | None
     restarts_ns: dict[str, int] = field(default_factory=dict)  # by the wall clock, the last ones
 
-    async def restart(self, name: str) -> None:
-        """Start a process anew, and wait until it says that it is ready."""
-        self.restarts_ns[name] = time.time_ns()
-        await self.exchange.restart(name)
+    async def restart(self, *names: str) -> None:
+        """Start processes anew, all at once, and wait until they say that they are ready."""
+        self.restarts_ns.update(dict.fromkeys(names, time.time_ns()))
+        await self.exchange.restart(*names)
+
+    def journals(self) -> list[Path]:
+        """The folders of all holders' journals."""
+        shard = self.exchange.configuration.shard_settings()
+        assert shard.journal is not None, "nobody keeps a journal here"
+        return [shard.journal.folder_of(shard.feed.shard, name) for name in shard.holders]
 
     async def until(
         self, what: str, condition: Callable[[], bool], within_s: float = WITHIN_S
@@ -61,7 +68,7 @@ class World:
         process has ended that nobody killed.
         """
         deadline = time.monotonic() + within_s
-        async with self._watched() as check:
+        async with self.watched() as check:
             while not condition():
                 if time.monotonic() > deadline:
                     raise CommandError(f"{what} did not come about within {within_s:.0f} s")
@@ -76,7 +83,7 @@ class World:
         """
         deadline = time.monotonic() + WITHIN_S
         looks = 0
-        async with self._watched() as check:
+        async with self.watched() as check:
             while True:
                 statuses = await self.exchange.statuses()
                 primary = whole(statuses, self._members(), self.restarts_ns)
@@ -113,7 +120,7 @@ class World:
         return [*holders, *configuration.gateways]
 
     @asynccontextmanager
-    async def _watched(self) -> AsyncIterator[Callable[[], None]]:
+    async def watched(self) -> AsyncIterator[Callable[[], None]]:
         """Gives what raises when a client can't go on or a process has ended by itself."""
         watching = asyncio.ensure_future(self.exchange.watch())
 

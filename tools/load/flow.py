@@ -25,6 +25,7 @@ _STOP_TICKS = 10
 _SHORT_SHARE = 0.15  # of sells, where they may be short
 _ALL_SYMBOLS_SHARE = 0.5  # of mass cancels
 _LARGEST_LOTS = 500
+_RESTING = (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
 
 
 class Enter(NamedTuple):
@@ -111,7 +112,8 @@ class ClientFlow:
         self._keys = 0
         self._live: list[_Live] = []
         self._draws: dict[Callable[[], LoadCommand], float] = {  # with the share of each
-            self._rest: 40.0,
+            self._rest: 37.0,
+            self._rest_until_canceled: 3.0,
             self._cross: 15.0,
             self._cancel: 22.0,
             self._reduce: 3.0,
@@ -136,6 +138,9 @@ class ClientFlow:
 
     def _rest(self) -> LoadCommand:
         return self._limit(-1 - self._distance())
+
+    def _rest_until_canceled(self) -> LoadCommand:
+        return self._limit(-1 - self._distance(), time_in_force=TimeInForce.GOOD_TILL_CANCEL)
 
     def _cross(self) -> LoadCommand:
         return self._limit(self._random.randint(0, _THROUGH_TICKS))
@@ -202,7 +207,7 @@ class ClientFlow:
     ) -> Enter:
         key = self._next_key()
         quantity = self._quantity(instrument)
-        if time_in_force == TimeInForce.DAY and order_type != OrderType.MARKET:
+        if time_in_force in _RESTING and order_type != OrderType.MARKET:
             replaceable = order_type == OrderType.LIMIT
             self._live.append(_Live(key, instrument, side, quantity, replaceable))
         return Enter(

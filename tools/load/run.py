@@ -23,6 +23,7 @@ from gateway.events import (
     MassCanceled,
     Rejected,
     Replaced,
+    SessionBegan,
     Triggered,
 )
 from gateway.rejects import GatewayReject
@@ -179,6 +180,9 @@ class LoadClient:
                 self._answered(event.user_ref_num)
             case Executed(quantity=quantity):
                 self._counters.executed_quantity += quantity
+            case SessionBegan(may_have_missed=True):  # the answers, it may be
+                self._sent_ns.clear()
+                self._all_answered.set()
 
     def _answered(self, user_ref_num: int) -> None:
         sent_ns = self._sent_ns.pop(user_ref_num, None)
@@ -196,6 +200,7 @@ _EVENT_NAMES: dict[type[Event], str] = {
     Rejected: "rejected",
     Triggered: "triggered",
     MassCanceled: "mass_canceled",
+    SessionBegan: "session_began",
 }
 
 
