@@ -23,6 +23,7 @@ from tests.simulation.gateway_stage import Client, Stage
 from tools.simulation import gateways
 from tools.simulation.gateways import cancels_on_disconnect, client_of
 from tools.simulation.holders import RetransmitterNode
+from tools.simulation.hosts import Host
 from tools.simulation.shard import EXCHANGE, INSTRUMENTS, SHARD
 
 SEEDS = range(10)
@@ -308,9 +309,11 @@ def test_that_a_reader_can_not_read_the_list_is_a_failure_unless_nobody_could_he
     stage.run(11_000)
     with pytest.raises(AssertionError, match="the list is broken"):
         stage.node.give_up(broken)
+    stage.shard.hosts["r1"] = Host("r1")
     stage.shard.holders["r1"] = stage.shard.holders["r2"] = helper = RetransmitterNode(
         stage.shard, "r1"
     )
+    helper.core = helper.build()
     helper.is_alive = True
     with pytest.raises(AssertionError, match="was not helped"):
         stage.node.give_up(unfilled)

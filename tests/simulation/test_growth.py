@@ -20,7 +20,7 @@ def test_containers_are_found_in_slots_dicts_and_in_one_another() -> None:
     found = dict(containers(made))
     assert found["Holder._receiver._held"] == 5
     assert found["Holder._receiver._gaps._parts"] == 1
-    assert "Holder.list._reigns" in found
+    assert any(path.endswith("._reigns") for path in found)
     assert not any("cache" in path for path in found), "that is there to hold the list"
 
 

@@ -21,7 +21,7 @@ from feed.messages import (
     ShortSale,
     Side,
 )
-from gateway.events import Accepted, Event, Rejected
+from gateway.events import Accepted, Event, Rejected, SessionBegan
 from gateway.rejects import GatewayReject
 from tests.simulation.test_expectation import ACME, order
 from tools.simulation.ledger import UNREADABLE, Ledger, Program
@@ -91,6 +91,12 @@ def refusal(number: int, reason: GatewayReject = GatewayReject.PRICE_ZERO) -> Re
     return Rejected(0, 1, number, reason, reason.text, "")
 
 
+def numbered(event: Event, sequence: int) -> Event:
+    """The same event with another number."""
+    assert not isinstance(event, SessionBegan)
+    return event._replace(sequence=sequence)
+
+
 def test_a_day_on_which_all_is_right(day: Day) -> None:
     day.send(day.one, CancelOrder(1, 1, 2))
     day.send(day.one, MassCancel(1, 2, ALL_SYMBOLS, CancelReason.USER))
@@ -118,7 +124,7 @@ def test_a_program_that_starts_anew_hears_everything_again(day: Day) -> None:
 
 def test_what_is_told_before_it_is_committed_is_found(day: Day) -> None:
     day.tell(day.one)
-    early = day.stream()[-1]._replace(sequence=3)
+    early = numbered(day.stream()[-1], 3)
     with pytest.raises(AssertionError, match="not committed"):
         day.tell(day.one, [early])
 
@@ -181,7 +187,7 @@ def test_another_gateway_that_tells_otherwise_is_found(day: Day) -> None:
     day.ledger.end(day.one)
     elsewhere = day.start(1, "C1")
     with pytest.raises(AssertionError, match=r"C1 was told .*, not "):
-        day.tell(elsewhere, [day.stream()[1]._replace(sequence=1)])
+        day.tell(elsewhere, [numbered(day.stream()[1], 1)])
 
 
 def test_an_order_that_stands_in_the_list_twice_is_found(day: Day) -> None:

@@ -13,6 +13,8 @@ SOON = (
     "takeover with a minority of answers",
     "an acknowledgement within a group",
     "one who forgot votes",
+    "a lost tail stays on the disk",
+    "a snapshot gone on from too late",
     "a gap detector off by one",
     "half a group delivered",
     "the dedupe state not replicated",

@@ -120,6 +120,7 @@ def test_json_has_the_sums_over_all_seeds(simulate: Simulate, jobs: str) -> None
         "virtual_hours": 2.0,
         "commands": 54,
         "takeovers": 8,
+        "halted": 0,
         "faults": {"crash": 4, "pause": 14},
         "stopped_by": None,
     }

@@ -49,9 +49,10 @@ class Told:
 
     def acknowledge(self, *names: str, last: int = LAST) -> None:
         for name in names:
-            self.witness.on_word(name, 1, ack(name, last), holding(LIST, name))
+            self.witness.on_word(name, 1, 1, ack(name, last), holding(LIST, name))
 
     def commit(self, last: int = LAST) -> None:
+        self.witness.on_own("e2", 1, 1, last)
         self.acknowledge("e1", "r1", last=last)
         self.send([heartbeat(LAST + 1, epoch=1, committed=last)])
         self.witness.on_committed(FRAMES[:last])
@@ -95,6 +96,7 @@ def test_frame_that_was_sent_otherwise_before() -> None:
 
 def test_commit_without_a_majority() -> None:
     told = Told()
+    told.witness.on_own("e2", 1, 1, LAST)
     told.acknowledge("e1")  # two of five, with the primary
     with pytest.raises(AssertionError, match="without a majority"):
         told.send([heartbeat(LAST + 1, epoch=1, committed=LAST)])
@@ -102,10 +104,11 @@ def test_commit_without_a_majority() -> None:
 
 def test_acknowledgement_of_a_life_that_was_forgotten_does_not_count() -> None:
     told = Told()
+    told.witness.on_own("e2", 1, 1, LAST)
     told.acknowledge("e1", "r1")
     told.witness.on_start("r1", 2, 77)
     welcome = word(HolderKind.WELCOME, "e2", epoch=1, last=LAST, incarnation=77)
-    told.witness.on_word("e2", 1, welcome, holding(LIST))
+    told.witness.on_word("e2", 1, 1, welcome, holding(LIST))
     with pytest.raises(AssertionError, match="without a majority"):
         told.send([heartbeat(LAST + 1, epoch=1, committed=LAST)])
 
@@ -142,15 +145,15 @@ def test_committed_frame_that_changes() -> None:
 def test_acknowledgement_of_what_is_not_held_or_not_in_the_list() -> None:
     told = Told()
     with pytest.raises(AssertionError, match="has not what it acknowledges"):
-        told.witness.on_word("e1", 1, ack("e1", LAST), holding(LIST[: LAST - 1]))
+        told.witness.on_word("e1", 1, 1, ack("e1", LAST), holding(LIST[: LAST - 1]))
     with pytest.raises(AssertionError, match="has otherwise"):
-        told.witness.on_word("r1", 1, ack("r1", len(other_list())), holding(other_list()))
+        told.witness.on_word("r1", 1, 1, ack("r1", len(other_list())), holding(other_list()))
 
 
 def test_answer_for_an_older_epoch_than_before() -> None:
     told = Told()
     answer = word(HolderKind.ANSWER, "e1", epoch=2, last=LAST)
-    told.witness.on_word("e1", 1, answer, holding(LIST))
+    told.witness.on_word("e1", 1, 1, answer, holding(LIST))
     with pytest.raises(AssertionError, match="answered for epoch 2, now for 1"):
         told.acknowledge("e1")
 
@@ -160,9 +163,38 @@ def test_vote_of_a_holder_that_forgot_and_has_not_caught_up() -> None:
     told.commit()
     for name in ("r1", "r2"):
         told.witness.on_start(name, 2, 77)
-    told.witness.on_word("r2", 2, ack("r2", 3), holding(LIST[:3]))  # which had said nothing before
+    silent = holding(LIST[:3])  # had said nothing before
+    told.witness.on_word("r2", 2, 2, ack("r2", 3), silent)
     with pytest.raises(AssertionError, match="r1 forgot"):
-        told.witness.on_word("r1", 2, ack("r1", 3), holding(LIST[:3]))
+        told.witness.on_word("r1", 2, 2, ack("r1", 3), holding(LIST[:3]))
+
+
+def test_commit_that_counts_frames_of_the_primary_which_are_not_stored() -> None:
+    told = Told()
+    told.witness.on_own("e2", 1, 1, LAST - 1)
+    told.acknowledge("e1", "r1")
+    with pytest.raises(AssertionError, match="without a majority"):
+        told.send([heartbeat(LAST + 1, epoch=1, committed=LAST)])
+    told.witness.on_own("e2", 1, 1, LAST)
+    told.send([heartbeat(LAST + 1, epoch=1, committed=LAST)])
+
+
+def test_return_with_a_memory_that_lacks_what_was_acknowledged() -> None:
+    told = Told()
+    told.acknowledge("e1")
+    told.witness.on_recovered("e1", 1, 1, holding(LIST))
+    told.witness.on_recovered("e1", 2, 1, holding(LIST[:3]))  # known to have forgotten
+    with pytest.raises(AssertionError, match=f"e1 acknowledged {LAST} of epoch 1, and comes back"):
+        told.witness.on_recovered("e1", 1, 1, holding(LIST[:3]))
+
+
+def test_return_without_a_promise_that_outlives_every_frame() -> None:
+    told = Told()
+    answer = word(HolderKind.ANSWER, "e1", epoch=2, last=LAST)
+    told.witness.on_word("e1", 1, 1, answer, holding(LIST))
+    told.witness.on_recovered("e1", 2, 2, holding(LIST))  # with another disk
+    with pytest.raises(AssertionError, match="e1 answered for epoch 2, and comes back in 1"):
+        told.witness.on_recovered("e1", 2, 1, holding(LIST))
 
 
 def test_retransmission_of_what_may_have_lost() -> None:

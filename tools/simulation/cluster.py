@@ -7,11 +7,15 @@ from engine.market import Market
 from engine.markets import ReferenceMarket
 from engine.replica import State
 from feed.book import book_digest
+from feed.digest import ListDigest
+from feed.journal_files import JournalFiles
+from feed.run import run_of_frames
 from feed.vote import Vote
 from tools.simulation.clients import ClientNode
 from tools.simulation.gateways import GatewayNode
 from tools.simulation.growth import check_growth
 from tools.simulation.holders import HolderNode, ReplicaNode, RetransmitterNode
+from tools.simulation.hosts import Host
 from tools.simulation.ledger import Ledger
 from tools.simulation.network import Network, Process, Weather
 from tools.simulation.shard import Shape, Shard
@@ -48,6 +52,10 @@ class Cluster:
             self.witness.listeners.append(self.ledger.on_committed)
         self.zookeeper = Ensemble(self.network, session_timeout_ns=shape.session_timeout_ns)
         self.shard = Shard(shape, self.network, Tcp(self.network), self.zookeeper, self.witness)
+        for group in (*shape.hosts, *((name,) for name in shape.holder_names)):
+            host = Host("+".join(group))
+            for name in group:
+                self.shard.hosts.setdefault(name, host)
         self.holders, self.subscribers = self.shard.holders, self.shard.subscribers
         self.gateways, self.clients = self.shard.gateways, self.shard.clients
         for name in shape.replica_names:
@@ -99,6 +107,20 @@ class Cluster:
         primary = self.primary
         return primary is not None and primary.core.epoch in self.witness.epochs
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether all run, and know that they have not been here before."""
+        return all(each.is_alive for each in self.processes.values()) and not any(
+            node.keeping is not None and node.keeping.journal.is_doubtful
+            for node in self.holders.values()
+        )
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nobody leads, since too few have a vote."""
+        votes = [node.holder.vote for node in self.holders.values() if node.runs]
+        return self.primary is None and 2 * votes.count(Vote.COUNTS) <= len(self.holders)
+
     # What happens.
 
     def run(self, milliseconds: float) -> None:
@@ -146,26 +168,43 @@ class Cluster:
         """All who run hold the same list, all of it committed, and have the same state."""
         leader = self.primary
         assert leader is not None
-        last = leader.core.sequence
-        frames = leader.holder.list.cache.frames(1, last)
-        assert frames == self.witness.committed, f"{leader.name}'s list is not the committed one"
         self._check_holders(leader, without)
         self._check_readers(leader)
 
     # How it is done.
 
     def _check_holders(self, leader: ReplicaNode, without: Collection[HolderNode]) -> None:
-        last = leader.core.sequence
-        digest, machine = leader.holder.list.digest(last), leader.core.machine.digest()
+        machine = leader.core.machine.digest()
+        digest = list_digest(self.witness.committed)
         for name, node in self.holders.items():
             if not node.runs or has_stopped(node) or node in without:
                 continue
             node.holder.check()
             check_growth(name, node.core)
-            assert node.holder.list.digest(last) == digest, f"{name} holds another list"
+            self._check_list(node, digest)
             if isinstance(node, ReplicaNode):
                 node.core.machine.check()
                 assert node.core.machine.digest() == machine, f"{name} has another state"
+
+    def _check_list(self, node: HolderNode, digest: str) -> None:
+        """What a holder has of the list, and what of it stands on its disk, is as committed."""
+        name, held, committed = node.name, node.holder.list, self.witness.committed
+        last, first = len(committed), held.first_sequence
+        assert held.last_sequence == last, f"{name} holds {held.last_sequence} frames, not {last}"
+        is_damaged = node.disk is not None and node.disk.is_damaged
+        frames = held.frames(first, last)
+        if not is_damaged:
+            assert frames == committed[first - 1 :], f"{name} holds another list"
+        assert held.digest(last) in ((None, digest) if is_damaged else (digest,)), (
+            f"{name} has another digest of its list"
+        )
+        if node.disk is None or is_damaged:
+            return
+        files = JournalFiles(node.disk.journal)
+        first = files.first_sequence
+        assert files.last_sequence == last, f"{name} has stored {files.last_sequence} of {last}"
+        stored = [frame for run in files.runs(first, last) for frame in run.split()]
+        assert stored == committed[first - 1 :], f"{name} has stored another list"
 
     def _check_readers(self, leader: ReplicaNode) -> None:
         market = self._reference_market(leader)
@@ -196,6 +235,19 @@ class Cluster:
                 return machine.rules
         return None
 
+    def revive(self) -> None:
+        """Start whoever is dead, or can store no more, or will not be able to: the disks are
+        mended, and nobody uses one that has failed to sync as if nothing had been."""
+        for node in self.holders.values():
+            has_failed = node.is_alive and node.holder.storage_failure is not None
+            if node.disk is not None:
+                node.disk.mend()
+                has_failed |= node.disk.has_lost_syncs
+            if has_failed:
+                node.kill()
+            if not node.is_alive:
+                node.start()
+
     def _is_calm(self, without: Collection[HolderNode]) -> bool:
         primary = self.primary
         if primary is None or self.zookeeper.epoch != primary.core.epoch:
@@ -225,10 +277,17 @@ def knows_all(node: HolderNode, primary: ReplicaNode) -> bool:
     last = primary.core.sequence
     return (
         node.holder.vote is Vote.COUNTS
-        and node.holder.verified_sequence == last
+        and node.holder.verified_sequence == node.holder.list.stored_sequence == last
         and node.holder.epoch == primary.core.epoch
         and (not isinstance(node, ReplicaNode) or node.core.sequence == last)
     )
+
+
+def list_digest(frames: Sequence[bytes]) -> str:
+    """The digest of a list."""
+    digest = ListDigest()
+    digest.update(run_of_frames(1, frames))
+    return digest.hex()
 
 
 def has_stopped(node: HolderNode) -> bool:

@@ -38,6 +38,7 @@ from gateway.ouch import Liquidity
 
 NOBODY = 0  # the client of what no client sent
 _REASONS = {int(reason): reason for reason in RejectReason}
+_RESTING = (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
 _AS_TRIGGERED = {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}
 
 
@@ -69,7 +70,7 @@ class OpenOrder:
         """Whether it stays when it has found nobody to trade with."""
         if self.order_type in _AS_TRIGGERED:
             return True
-        return self.order_type == OrderType.LIMIT and self.time_in_force == TimeInForce.DAY
+        return self.order_type == OrderType.LIMIT and self.time_in_force in _RESTING
 
     def take(self, *, executed: int = 0, canceled: int = 0) -> None:
         """So much has been executed or canceled; never more than was open."""

@@ -10,9 +10,10 @@ from dataclasses import replace
 from functools import partial
 
 from tools.simulation.client_faults import CLIENT_FAULTS
+from tools.simulation.disk_faults import DISK_FAULTS
 from tools.simulation.network import Process
 from tools.simulation.plots import PLOTS
-from tools.simulation.scene import Fault, Mend, Plot, Scene, nothing, start_again, wake
+from tools.simulation.scene import Fault, Loss, Mend, Plot, Scene, nothing, start_again, wake
 from tools.simulation.world import MILLISECOND_NS
 
 FARTHEST_JUMP_MS = 10_000
@@ -21,10 +22,13 @@ LONGEST_LAG_MS = 40
 
 
 def kill(scene: Scene) -> Mend | None:
-    """Holders die, and come back without their memory: later, or at once."""
+    """Holders die, or are stopped, and come back with what is on their disks: later, or at once."""
     killed = [node for node in scene.holders(2) if scene.may_forget(node)]
     for node in killed:
-        node.kill()
+        if scene.random.random() < 0.2:
+            node.stop()
+        else:
+            node.kill()
     if scene.random.random() < 0.3:
         start_again(killed)()
     return start_again(killed) if killed else None
@@ -32,11 +36,13 @@ def kill(scene: Scene) -> Mend | None:
 
 def vanish(scene: Scene) -> Mend | None:
     """A holder's machine loses its power: nobody is told."""
-    node = scene.holder()
-    if not scene.may_forget(node):
+    nodes = scene.holder().host.nodes
+    if not scene.may_lose(nodes, Loss.POWER):
         return None
-    node.vanish()
-    return start_again([node])
+    nodes[0].vanish()
+    if scene.random.random() < 0.3:
+        start_again(nodes)()
+    return start_again(nodes)
 
 
 def die_while_sending(scene: Scene) -> Mend | None:
@@ -243,6 +249,7 @@ FAULTS = (
     Fault("ZooKeeper without quorum", 2, lose_quorum),
     Fault("connections broken", 2, break_connections),
     Fault("subscriber restarted", 1, restart_subscriber),
+    *DISK_FAULTS,
     *CLIENT_FAULTS,
     *PLOTS,
 )

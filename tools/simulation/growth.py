@@ -11,11 +11,13 @@ from typing import Any
 from engine.market import Market
 from feed.book import Books
 from feed.cache import FrameCache
+from feed.journal import Journal
+from feed.snapshot_folder import SnapshotFolder
 from gateway.streams import Stream, Streams
 
 # Far more than a process has to know of others at rest, and less than one round's frames.
 MOST_ELEMENTS = 100
-LIST_KEEPERS = (FrameCache, Market, Books, Stream, Streams)
+LIST_KEEPERS = (FrameCache, Journal, SnapshotFolder, Market, Books, Stream, Streams)
 OUR_PACKAGES = ("engine", "feed", "gateway", "retransmitter", "zk")
 
 

@@ -46,22 +46,32 @@ class Listening(Process, ABC):
         """It can't have a part of the list; raises AssertionError if it should have had it."""
         self.note("can't read the list any further: {}", failure)
         assert "retransmitter" in failure.reason, f"{self.name}: {failure}"
-        assert self._lacked_repairs(), f"{self.name} was not helped: {failure}"
-        self.network.after(RESTART_NS, self._start_again)
+        is_excused = self._lacked_repairs(failure.first_sequence)
+        assert is_excused, f"{self.name} was not helped: {failure}"
+        self.start_again_later()
 
-    def _start_again(self) -> None:
-        if not self.is_alive:
+    def start_again_later(self) -> None:
+        """Whoever runs it starts it again once it is dead, which may take a while."""
+        self.network.after(RESTART_NS, partial(self._start_again, self.life))
+
+    def _start_again(self, life: int) -> None:
+        if self.is_alive and self.life == life:
+            self.start_again_later()
+        elif not self.is_alive:
             self.start()
 
-    def _lacked_repairs(self) -> bool:
-        """Whether something has kept all retransmitters from helping it, not long ago."""
+    def _lacked_repairs(self, sequence: int) -> bool:
+        """Whether something has kept all retransmitters from helping it with a frame, not long ago,
+        or will ever: one that has lost its disk may begin its list with a snapshot."""
         network, shard = self.network, self.shard
         since_ns = network.now_ns - DEFAULT_REPAIR_POLICY.give_up_silent_after_ns
         return (
             not network.is_whole
             or network.healed_ns > since_ns
             or all(
-                not retransmitter.runs or retransmitter.steady_since_ns > since_ns
+                not retransmitter.runs
+                or retransmitter.steady_since_ns > since_ns
+                or retransmitter.holder.list.first_sequence > sequence
                 for retransmitter in map(shard.holders.__getitem__, shard.shape.retransmitter_names)
             )
         )

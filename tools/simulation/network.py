@@ -55,7 +55,7 @@ class Process:
         return self.network.began_ns + self.network.world.now_ns + self.clock_ahead_ns
 
     def start(self) -> None:
-        """The process starts, without a memory of an earlier life."""
+        """The process starts, with no more of an earlier life than is on its disk."""
         self.life += 1
         self.is_alive, self.is_paused, self.is_gone = True, False, False
         self.sends_to_live = None

@@ -139,7 +139,7 @@ class OrderFlow:
         kind = random.choice((OrderType.LIMIT,) * 9 + tuple(OrderType))
         day = TimeInForce.DAY
         time_in_force = random.choice((day,) * 7 + tuple(TimeInForce))
-        is_plain = kind is OrderType.LIMIT and time_in_force is day
+        is_plain = kind is OrderType.LIMIT and time_in_force in (day, TimeInForce.GOOD_TILL_CANCEL)
         instrument, side = self._pick()
         return self._order(
             number,

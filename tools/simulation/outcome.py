@@ -16,4 +16,5 @@ class Outcome:
     commands: int = 0  # committed ones of clients
     takeovers: int = 0
     faults: Counter[str] = field(default_factory=Counter)  # how often each kind struck
+    is_stopped: bool = False  # it ended early, since too few holders remembered what they had said
     digest: str = ""  # of the committed list: the same seed has the same one

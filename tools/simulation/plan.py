@@ -1,11 +1,14 @@
 """What one seed draws: the exchange, its network, how much is traded, and what may go wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+from feed.settings import SyncPolicy
 from gateway.client_policy import ClientPolicy
 from gateway.settings import GatewaySettings, SessionLimits, UplinkLimits
+from tools.simulation.bounds import SMALL_CACHE_BYTES
 from tools.simulation.faults import FAULTS
+from tools.simulation.hosts import DiskShape
 from tools.simulation.network import Weather
 from tools.simulation.scene import Fault
 from tools.simulation.shard import Shape
@@ -20,6 +23,13 @@ WINDOWS = (16_384, 16_384, 200, 20)
 PAYLOADS = (256, 256, 1400)
 DELAYS_NS = ((20, 60), (20, 400), (20, 400), (100, 3000))  # in µs
 STARTS_MS = (0, 20, 1500)
+# With journals: all holders most of the time, some, or none.
+JOURNALS = ("all",) * 6 + ("some", "none")
+SYNCS = (SyncPolicy.GROUP,) * 6 + (SyncPolicy.INTERVAL, SyncPolicy.NEVER)
+LONGEST_SYNCS_NS = (200, 2000, 2000, 15_000)  # in µs
+SEGMENTS_BYTES = (1500, 4096, 16 << 10, 64 << 10)
+SNAPSHOT_FRAMES = (5, 20, 100, 1000)
+LONG_GAPS_FRAMES = (30, 200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def draw_plan(random: Random) -> Plan:
 def _draw_shape(random: Random) -> Shape:
     replicas, retransmitters = random.choice(HOLDERS)
     suspicion_ms, heartbeat_ms = random.choice(PACES_MS)
-    return Shape(
+    shape = Shape(
         replicas=replicas,
         retransmitters=retransmitters,
         gateways=random.randint(1, 3),
@@ -72,6 +82,38 @@ def _draw_shape(random: Random) -> Shape:
         session_timeout_ns=random.choice(SESSIONS_NS),
         gateway=_gateway_settings(random),
         client=CLIENT_POLICY,
+    )
+    return _with_disks(shape, random)
+
+
+def _with_disks(shape: Shape, random: Random) -> Shape:
+    """The same exchange, most of the time with journals."""
+    names = shape.holder_names
+    who = random.choice(JOURNALS)
+    if who == "none":
+        return shape
+    without: list[str] = []
+    if who == "some":
+        without = random.sample(names, random.randint(1, len(names) - 1))
+    pair: list[str] = []
+    if random.random() < 0.2:
+        pair = random.sample(names, 2)
+    disk = DiskShape(
+        sync=random.choice(SYNCS),
+        segment_bytes=random.choice(SEGMENTS_BYTES),
+        snapshot_frames=random.choice(SNAPSHOT_FRAMES),
+        snapshots=random.randint(1, 3),
+        longest_sync_ns=random.choice(LONGEST_SYNCS_NS) * MICROSECOND_NS,
+    )
+    # Who has no journal must hold all of the list in memory, for those who begin anew.
+    is_small = not without and random.random() < 0.7
+    return replace(
+        shape,
+        disk=disk,
+        without_journal=tuple(sorted(without)),
+        hosts=(tuple(pair),) if pair else (),
+        cache_bytes=SMALL_CACHE_BYTES if is_small else shape.cache_bytes,
+        long_gap_frames=random.choice(LONG_GAPS_FRAMES),
     )
 
 

@@ -79,9 +79,9 @@ def thin_majority(scene: Scene) -> Mend | None:
 
 def _forget(scene: Scene, node: HolderNode) -> None:
     """It dies, and starts at once, with nobody who would tell it what was before."""
-    if node.is_alive and scene.may_forget(node):
+    if node.is_alive and scene.may_forget_all(node):
         scene.cluster.shard.starved.add(node.name)
-        node.kill()
+        node.forget()
         node.start()
 
 
@@ -90,12 +90,12 @@ def forgetful_takeover(scene: Scene) -> Mend | None:
     nothing, and with those who fall silent: whoever takes over hears from all but them."""
     cluster, random = scene.cluster, scene.random
     primary = cluster.primary
-    if primary is None or not scene.may_forget(primary):
+    if primary is None or not scene.may_forget_all(primary):
         return None
     plot = Plot(scene)
     dying: list[HolderNode] = [primary]
     for node in random.sample(list(cluster.holders.values()), len(cluster.holders)):
-        if node is not primary and random.random() < 0.8 and scene.may_forget(node):
+        if node is not primary and random.random() < 0.8 and scene.may_forget_all(node):
             dying.append(node)
     remembering = [node for node in cluster.holders.values() if node not in dying]
     majority = len(cluster.holders) // 2 + 1
@@ -106,7 +106,7 @@ def forgetful_takeover(scene: Scene) -> Mend | None:
 
     def strike() -> None:
         for node in dying:
-            node.kill()
+            node.forget()
             node.start()
         for node in silent:
             node.pause()

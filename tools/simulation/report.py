@@ -128,6 +128,7 @@ class SeedsReport:
     virtual_ns: int = 0
     commands: int = 0
     takeovers: int = 0
+    halted: int = 0  # seeds whose shard stopped, as too few holders remembered
     faults: Counter[str] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome) -> None:
@@ -136,6 +137,7 @@ class SeedsReport:
         self.virtual_ns += outcome.virtual_ns
         self.commands += outcome.commands
         self.takeovers += outcome.takeovers
+        self.halted += outcome.is_stopped
         self.faults.update(outcome.faults)
         if outcome.failure is not None:
             self.failures.add(failed(outcome))
@@ -166,6 +168,7 @@ class SeedsReport:
             "virtual_hours": round(self.virtual_ns / _HOUR_NS, 3),
             "commands": self.commands,
             "takeovers": self.takeovers,
+            "halted": self.halted,
             "faults": dict(sorted(self.faults.items())),
             "stopped_by": self.stopped_by,
         }
@@ -192,7 +195,8 @@ class SeedsReport:
         table.add_row("seeds a second", f"{_rate(self.seeds, self.seconds):,.2f}")
         table.add_row("virtual hours", f"{self.virtual_ns / _HOUR_NS:,.3f}")
         table.add_row("commands", f"{self.commands:,}")
-        table.add_row("takeovers", f"{self.takeovers:,}", end_section=True)
+        table.add_row("takeovers", f"{self.takeovers:,}")
+        table.add_row("halted, as too few remembered", f"{self.halted:,}", end_section=True)
         for kind, count in sorted(self.faults.items()):
             table.add_row(Text(kind), f"{count:,}")
         return table

@@ -1,12 +1,14 @@
 """Whom a fault befalls: the cluster, its own luck, and who may still lose its memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
 from functools import partial
 from random import Random
 from typing import NamedTuple, TypeVar
 
 from tools.simulation.cluster import Cluster
-from tools.simulation.holders import HolderNode, ReplicaNode
+from tools.simulation.holder_node import HolderNode
+from tools.simulation.holders import ReplicaNode
 from tools.simulation.network import Process
 from tools.simulation.world import MILLISECOND_NS
 
@@ -16,6 +18,15 @@ Each = TypeVar("Each", bound=Process)
 # Most faults befall the primary, where they do the most harm.
 PRIMARY_SHARE = 0.6
 MOST_ORDERS = 15  # that a client sends more while a fault strikes
+
+
+class Loss(Enum):
+    """What a holder loses."""
+
+    PROCESS = auto()
+    POWER = auto()
+    SYNCS = auto()  # what is written, and never gets to the disk
+    DISK = auto()
 
 
 class Scene:
@@ -30,20 +41,65 @@ class Scene:
         self.interval_ns = interval_ns
         self.weather = cluster.network.weather  # as it is when there is no storm
         self._forgetful: set[str] = set()
+        self._has_zookeeper_forgotten = False
 
     def begin(self) -> None:
         """Everybody has caught up: another minority may forget now."""
         self._forgetful.clear()
+        self._has_zookeeper_forgotten = False
+
+    @property
+    def has_majority(self) -> bool:
+        """Whether a majority still remembers all that it has said."""
+        return len(self._forgetful) <= self._minority
+
+    @property
+    def remembers_all(self) -> bool:
+        """Whether nobody has forgotten since the last calm, and all have journals."""
+        has_journals = all(node.disk is not None for node in self.cluster.holders.values())
+        return has_journals and not self._forgetful
+
+    def may_lose(self, nodes: Iterable[Process], loss: Loss = Loss.PROCESS) -> bool:
+        """Whether all of these may lose that now; notes who forgets by it."""
+        forgetful = {node.name for node in nodes if self._forgets(node, loss)}
+        if forgetful and self._has_zookeeper_forgotten:
+            return False
+        if len(self._forgetful | forgetful) > self._minority:
+            return False
+        self._forgetful |= forgetful
+        return True
+
+    def have_zookeeper_forget(self) -> None:
+        """It loses all that it knows: who has been here is with those alone who still are."""
+        self._has_zookeeper_forgotten = True
+        self.cluster.zookeeper.forget_everything()
+
+    def lose(self, nodes: Iterable[Process], loss: Loss) -> None:
+        """They lose that, however many forget by it: then the shard may have to stop."""
+        self._forgetful |= {node.name for node in nodes if self._forgets(node, loss)}
 
     def may_forget(self, node: Process) -> bool:
-        """Whether this holder may lose its memory now; notes that it does."""
-        if node.name not in self.cluster.holders:
-            return True
-        minority = (len(self.cluster.holders) - 1) // 2
-        if len(self._forgetful | {node.name}) > minority:
+        """Whether the process of a holder may end now; notes when that makes it forget."""
+        return self.may_lose([node])
+
+    def may_forget_all(self, node: HolderNode) -> bool:
+        """Whether a holder may lose its memory now, and its disk if it has one; notes that it
+        does."""
+        return self.may_lose([node], Loss.DISK)
+
+    @property
+    def _minority(self) -> int:
+        return (len(self.cluster.holders) - 1) // 2
+
+    def _forgets(self, node: Process, loss: Loss) -> bool:
+        holder = self.cluster.holders.get(node.name)
+        if holder is None:
             return False
-        self._forgetful.add(node.name)
-        return True
+        if holder.disk is None:
+            return loss in (Loss.PROCESS, Loss.POWER, Loss.DISK)
+        if loss is Loss.POWER:
+            return holder.disk.is_lax
+        return loss in (Loss.SYNCS, Loss.DISK)
 
     def trade(self) -> None:
         """Have the clients send orders now."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from feed.messages import DefineInstrument, ShortSale
 from gateway.client_policy import ClientPolicy
 from gateway.settings import GatewaySettings
+from tools.simulation.hosts import DiskShape, Host
 from tools.simulation.network import Network
 from tools.simulation.tcp import Tcp
 from tools.simulation.witness import Witness
@@ -17,11 +18,12 @@ from tools.simulation.zookeeper import Ensemble
 if TYPE_CHECKING:
     from tools.simulation.clients import ClientNode
     from tools.simulation.gateways import GatewayNode
-    from tools.simulation.holders import HolderNode
+    from tools.simulation.holder_node import HolderNode
     from tools.simulation.subscribers import SubscriberNode
 
 SHARD = 1
 EXCHANGE = "SIM"
+CACHE_BYTES = 64 << 20
 INSTRUMENTS = (
     DefineInstrument(b"ACME    ", 100, 1, ShortSale.ALLOWED),
     DefineInstrument(b"ZINC    ", 100, 1, ShortSale.FORBIDDEN),
@@ -47,6 +49,11 @@ class Shape:
     instruments: tuple[DefineInstrument, ...] = INSTRUMENTS
     gateway: GatewaySettings = GATEWAY
     client: ClientPolicy = CLIENT
+    disk: DiskShape | None = None  # of those holders that keep a journal, if any do
+    without_journal: tuple[str, ...] = ()  # the others, where there are some
+    hosts: tuple[tuple[str, ...], ...] = ()  # holders that share a machine; others have their own
+    cache_bytes: int = CACHE_BYTES
+    long_gap_frames: int = 20_000  # that are had by a replay
 
     @property
     def replica_names(self) -> tuple[str, ...]:
@@ -78,6 +85,10 @@ class Shape:
         """Those that only read."""
         return tuple(f"s{i + 1}" for i in range(self.subscribers))
 
+    def disk_of(self, name: str) -> DiskShape | None:
+        """The disk that a holder keeps its journal on; None for one that keeps none."""
+        return None if name in self.without_journal else self.disk
+
 
 @dataclass(slots=True)
 class Shard:
@@ -88,6 +99,7 @@ class Shard:
     tcp: Tcp
     zookeeper: Ensemble
     witness: Witness
+    hosts: dict[str, Host] = field(default_factory=dict)  # by the names of those that run there
     holders: dict[str, HolderNode] = field(default_factory=dict)
     subscribers: dict[str, SubscriberNode] = field(default_factory=dict)
     gateways: dict[str, GatewayNode] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from structlog.typing import EventDict
 
 from engine.markets import KernelMarket, market_builder
 from engine.settings import MachineKind
-from tools.simulation.cluster import Cluster
+from tools.simulation.bounds import small_bounds
+from tools.simulation.cluster import Cluster, NotInTimeError
 from tools.simulation.outcome import Outcome
 from tools.simulation.plan import draw_plan
 from tools.simulation.scene import Mend, Scene
@@ -28,6 +29,8 @@ from tools.simulation.watchdog import OutOfTime
 # How long calm may take, in virtual time: many times what the longest time-outs add up to.
 CALM_MS = 60_000
 LAST_ORDERS = 5
+# The same when more than a minority has forgotten, so that it may be in vain.
+STOPPED_AFTER_MS = 8_000
 
 
 def run_seed(
@@ -40,9 +43,9 @@ def run_seed(
     """
     run = Simulation(seed, trace_lines, with_kernel=with_kernel)
     outcome = Outcome(seed)
-    with logging_to(run.cluster.network.trace):
+    with logging_to(run.cluster.network.trace), small_bounds():
         try:
-            run.run()
+            outcome.is_stopped = not run.run()
         except (Exception, OutOfTime) as error:
             outcome.failure = _describe(error)
             outcome.trace = run.cluster.network.trace.lines()
@@ -74,20 +77,24 @@ class Simulation:
         )
         self.scene = Scene(self.cluster, self.random, interval_ns=self.plan.interval_ns)
 
-    def run(self) -> None:
-        """All of it; raises AssertionError at the first thing that is not as it has to be."""
+    def run(self) -> bool:
+        """All of it; raises AssertionError at the first thing that is not as it has to be.
+
+        Returns False when it ended early, as the shard had to stop: too few remember.
+        """
         cluster, plan = self.cluster, self.plan
-        everybody = cluster.processes.values()
-        cluster.run_until(lambda: all(each.is_alive for each in everybody), CALM_MS, "all start")
+        cluster.run_until(lambda: cluster.has_begun, CALM_MS, "all start")
         for _ in range(plan.rounds):
             self._trade(plan.orders)
             mends = self._strike()
-            self._calm(mends)
+            if not self._calm(mends):
+                return False
         cluster.network.weather = replace(
             plan.weather, drop=0.0, duplicate=0.0, reorder=0.0, corrupt=0.0
         )
         self._trade(LAST_ORDERS)
         cluster.settle(CALM_MS)
+        return True
 
     def _trade(self, orders: int) -> None:
         for client in self.cluster.clients.values():
@@ -115,14 +122,22 @@ class Simulation:
         cluster.run(self.scene.duration_ms())
         return mends
 
-    def _calm(self, mends: list[Mend]) -> None:
+    def _calm(self, mends: list[Mend]) -> bool:
+        """Whether all come back to life, which they have to while a majority remembers."""
         cluster = self.cluster
         cluster.network.trace.note("calm", "everything is mended")
         for mend in mends:
             mend()
         cluster.network.heal()
         cluster.shard.starved.clear()
-        cluster.settle(CALM_MS)
+        cluster.revive()
+        try:
+            cluster.settle(CALM_MS if self.scene.has_majority else STOPPED_AFTER_MS)
+        except NotInTimeError:
+            if self.scene.has_majority or not cluster.is_stopped:
+                raise
+            return False
+        return True
 
 
 @contextmanager

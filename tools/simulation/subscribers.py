@@ -1,13 +1,19 @@
 """A simulated subscriber: the production object, what it delivered, and the books that it keeps."""
 
+from functools import partial
+
 from feed.book import Books
+from feed.schema import ReplayKind
 from feed.subscriber import Group, Subscriber
+from tools.simulation.catching_up import CatchingUp
 from tools.simulation.listening import Listening
 from tools.simulation.shard import SHARD, Shard
 
 
 class SubscriberNode(Listening):
     """A subscriber of the whole list."""
+
+    catching_up: CatchingUp
 
     def __init__(self, shard: Shard, name: str) -> None:
         super().__init__(shard, name)
@@ -23,6 +29,16 @@ class SubscriberNode(Listening):
             source_count=len(self.shard.shape.retransmitter_names),
             random=self.network.random,
         )
+        self.catching_up = CatchingUp(
+            self,
+            self.shard.shape.retransmitter_names,
+            self.subscriber,
+            ReplayKind.LIST,
+            self._take_replayed,
+            None,
+            partial(setattr, self.subscriber, "holds_naks_back"),
+        )
+        self.network.after(0, partial(self.do, self.life, self.catching_up.stand_by))
 
     @property
     def frames(self) -> list[bytes]:
@@ -38,6 +54,10 @@ class SubscriberNode(Listening):
         for group in groups:
             self._take(group)
 
+    def _take_replayed(self, data: bytes) -> None:
+        for group in self.subscriber.on_datagram(data, self.network.now_ns, None):
+            self._take(group)
+
     def deadline_ns(self) -> int | None:
         return self.subscriber.deadline_ns
 
@@ -49,6 +69,8 @@ class SubscriberNode(Listening):
         if self.subscriber.failure is not None:
             self.give_up(self.subscriber.failure)
             self.kill()
+        else:
+            self.catching_up.wake()
         self.timer.set()
 
     def _take(self, group: Group) -> None:

@@ -158,6 +158,7 @@ class End(asyncio.Transport):
         """An end of this process, as it is now, towards the process named `peer`."""
         super().__init__({"peername": (peer, 1)})
         self.process = process
+        self.peer = peer
         self.is_connected = False
         self.is_over = False  # nothing that arrives is of any use to it
         self.is_forgotten = False  # not even its kernel knows of the connection

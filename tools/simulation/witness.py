@@ -20,17 +20,17 @@ class _Reign:
     """What one primary wrote in its epoch, and who acknowledged how much of it."""
 
     name: str
-    life: int
+    life: int  # of the process
     frames: dict[int, bytes]
     last_sequence: int
     epoch_sequence: int = 0
     committed: int = 0
-    acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)  # life, sequence
+    acknowledged: dict[str, tuple[int, int]] = field(default_factory=dict)  # memory, sequence
 
-    def acknowledge(self, name: str, life: int, sequence: int) -> None:
-        """A life acknowledges so much, or voids with 0 what an earlier one did."""
+    def acknowledge(self, name: str, memory: int, sequence: int) -> None:
+        """One acknowledges so much, or voids with 0 what it did with an earlier memory."""
         known = self.acknowledged.get(name, (0, 0))
-        self.acknowledged[name] = max(known, (life, sequence))
+        self.acknowledged[name] = max(known, (memory, sequence))
 
 
 class Witness:
@@ -45,27 +45,65 @@ class Witness:
         self._holder_count = holder_count
         self._time_ns = 0  # of the last committed frame
         self._reigns: dict[int, _Reign] = {}
-        self._lives: dict[int, tuple[str, int]] = {}  # by incarnation
-        self._returned: dict[tuple[str, int], int] = {}  # what was committed when a life began
+        self._memories: dict[int, tuple[str, int]] = {}  # by incarnation
+        # By name and memory: what one says counts until it forgets it.
+        self._returned: dict[tuple[str, int], int] = {}  # what was committed when it had forgotten
         self._have_voted: set[str] = set()  # who has acknowledged anything or answered a takeover
-        self._said: dict[tuple[str, int], int] = {}  # the highest epoch that a life answered for
+        self._said: dict[tuple[str, int], int] = {}  # the highest epoch that it answered for
+        self._vowed: dict[tuple[str, int], int] = {}  # the same, of takeovers alone
         self._acked: dict[tuple[str, int], tuple[int, int]] = {}  # epoch and sequence
         self._knows: dict[tuple[str, int], int] = {}  # committed frames compared so far
 
-    def on_start(self, name: str, life: int, incarnation: int) -> None:
-        """A process starts, and has forgotten what it said in an earlier life, if anything."""
-        self._lives[incarnation] = name, life
-        self._returned[name, life] = len(self.committed) if name in self._have_voted else 0
+    def on_start(self, name: str, memory: int, incarnation: int) -> None:
+        """A process starts; with a new memory, it has forgotten what it said, if anything."""
+        self._memories[incarnation] = name, memory
+        committed = len(self.committed) if name in self._have_voted else 0
+        self._returned.setdefault((name, memory), committed)
 
-    def on_lead(self, name: str, life: int, epoch: int, held: Sequence[bytes]) -> None:
-        """A primary has begun its reign with this list."""
+    def remembers_all(self, name: str, memory: int, holder: Holder) -> bool:
+        """Whether a holder has all that it has said with this memory."""
+        key = name, memory
+        held = holder.last_epoch, holder.last_sequence
+        return holder.epoch >= self._said.get(key, 0) and held >= self._acked.get(key, (0, 0))
+
+    def on_recovered(self, name: str, memory: int, vows: int, holder: Holder) -> None:
+        """A process has begun with what its earlier ones left it: all that they stood for."""
+        vowed, said = self._vowed.get((name, vows), 0), self._said.get((name, memory), 0)
+        assert holder.epoch >= max(vowed, said), (
+            f"{name} answered for epoch {max(vowed, said)}, and comes back in {holder.epoch}"
+        )
+        epoch, acked = self._acked.get((name, memory), (0, 0))
+        held = holder.last_epoch, holder.last_sequence
+        assert held >= (epoch, acked), (
+            f"{name} acknowledged {acked} of epoch {epoch}, and comes back with {held[1]} of"
+            f" epoch {held[0]}"
+        )
+
+    def on_own(
+        self, name: str, memory: int, epoch: int, sequence: int, committed_sequence: int = 0
+    ) -> None:
+        """A primary counts so much of its list as held by itself, and as committed, which it may
+        remember though it dies before it has told anybody."""
+        reign = self._reigns[epoch]
+        if sequence >= reign.epoch_sequence > 0:
+            self._acked[name, memory] = epoch, sequence
+            reign.acknowledge(name, memory, sequence)
+        self._announce(epoch, reign, committed_sequence)
+
+    def on_lead(
+        self, name: str, life: int, epoch: int, held: Sequence[bytes], first: int = 1
+    ) -> None:
+        """A primary has begun its reign with this list, of which it has the frames from `first`
+        on."""
         assert epoch not in self._reigns, f"{name} and {self.leaders[epoch]} lead in epoch {epoch}"
         if epoch > max(self._reigns, default=0):
             # Else it was paused while it took over, and wakes too late to matter.
-            mine = held[: len(self.committed)]
-            assert mine == self.committed, f"{name} leads in epoch {epoch} without committed frames"
+            ours = self.committed[first - 1 :]
+            is_whole = first - 1 <= len(self.committed) and held[: len(ours)] == ours
+            assert is_whole, f"{name} leads in epoch {epoch} without committed frames"
         self.leaders[epoch] = name
-        self._reigns[epoch] = _Reign(name, life, dict(enumerate(held, 1)), len(held))
+        frames = dict(enumerate([*self.committed[: first - 1], *held], 1))
+        self._reigns[epoch] = _Reign(name, life, frames, len(frames))
 
     def on_multicast(self, name: str, life: int, packet: bytes) -> None:
         """A packet goes out to the group."""
@@ -78,15 +116,15 @@ class Witness:
             if frame.type is FrameType.EPOCH:
                 reign.epoch_sequence = frame.sequence
             reign.last_sequence = max(reign.last_sequence, frame.sequence)
-            reign.acknowledged[name] = life, reign.last_sequence
-        if header.committed_sequence > max(reign.committed, len(self.committed)):
-            reign.committed = header.committed_sequence
-            self._check_commit(header.epoch, reign)
-            self.announced_sequence = max(self.announced_sequence, reign.committed)
+        self._announce(header.epoch, reign, header.committed_sequence)
 
-    def on_word(self, name: str, life: int, word: HolderWord, holder: Holder) -> None:
+    def on_word(self, name: str, memory: int, vows: int, word: HolderWord, holder: Holder) -> None:
         """A holder says something to another."""
-        key = name, life
+        key = name, memory
+        if word.kind is HolderKind.ANSWER:
+            vowed = self._vowed.get((name, vows), 0)
+            assert word.epoch >= vowed, f"{name} promised epoch {vowed}, and now {word.epoch}"
+            self._vowed[name, vows] = word.epoch
         if word.kind in (HolderKind.ACK, HolderKind.ANSWER):
             said = self._said.get(key, 0)
             assert word.epoch >= said, f"{name} answered for epoch {said}, now for {word.epoch}"
@@ -96,10 +134,10 @@ class Witness:
             assert has_caught_up, f"{name} forgot, and votes before it caught up"
         if word.kind is HolderKind.ACK:
             self._compare_acknowledged(key, word, holder)
-            self._reigns[word.epoch].acknowledge(name, life, word.last_sequence)
+            self._reigns[word.epoch].acknowledge(name, memory, word.last_sequence)
         elif word.kind is HolderKind.WELCOME:
-            welcomed, its_life = self._lives[word.incarnation]
-            self._reigns[word.epoch].acknowledge(welcomed, its_life, 0)
+            welcomed, its_memory = self._memories[word.incarnation]
+            self._reigns[word.epoch].acknowledge(welcomed, its_memory, 0)
 
     def on_answer(self, name: str, data: bytes) -> None:
         """A holder answers a NAK: with frames of the list of the epoch that it says it is in."""
@@ -109,7 +147,10 @@ class Witness:
         reign = self._reigns.get(header.epoch)
         for frame in frames:
             at = frame.sequence
-            if reign is not None:
+            known: bytes | None
+            if reign is not None and name == reign.name:
+                known = reign.frames.setdefault(at, frame.data)  # it may not have sent all itself
+            elif reign is not None:
                 known = reign.frames.get(at)
             else:  # nobody leads yet, so that only what is committed is sure
                 known = self.committed[at - 1] if at <= len(self.committed) else None
@@ -124,8 +165,9 @@ class Witness:
         """A holder knows that so much of what it holds is committed."""
         known = self._knows.get((name, life), 0)
         last = min(holder.committed_sequence, holder.verified_sequence)
-        if last > known and holder.list.cache.first_sequence <= known + 1:
-            for sequence, data in enumerate(holder.list.cache.frames(known + 1, last), known + 1):
+        if last > known:
+            first = max(known + 1, holder.list.first_sequence)
+            for sequence, data in enumerate(holder.list.frames(first, last), first):
                 self._commit(sequence, data)
             self._knows[name, life] = last
 
@@ -133,14 +175,22 @@ class Witness:
         """What is acknowledged must stand in the list of its epoch, frame by frame."""
         written = self._reigns[word.epoch].frames
         epoch, acked = self._acked.get(key, (0, 0))
-        first = acked + 1 if epoch == word.epoch else 1
+        first = max(acked + 1 if epoch == word.epoch else 1, holder.list.first_sequence)
         assert word.last_sequence <= holder.last_sequence, f"{key[0]} has not what it acknowledges"
-        for sequence, data in enumerate(holder.list.cache.frames(first, word.last_sequence), first):
-            assert written.get(sequence) == data, (
+        is_author = key[0] == self.leaders[word.epoch]  # which came back, and may not have sent all
+        for sequence, data in enumerate(holder.list.frames(first, word.last_sequence), first):
+            known = written.setdefault(sequence, data) if is_author else written.get(sequence)
+            assert known == data, (
                 f"{key[0]} acknowledges frame {sequence}, which epoch {word.epoch} has otherwise"
             )
         if word.last_sequence >= first:
             self._acked[key] = word.epoch, word.last_sequence
+
+    def _announce(self, epoch: int, reign: "_Reign", committed_sequence: int) -> None:
+        if committed_sequence > max(reign.committed, len(self.committed)):
+            reign.committed = committed_sequence
+            self._check_commit(epoch, reign)
+            self.announced_sequence = max(self.announced_sequence, reign.committed)
 
     def _check_commit(self, epoch: int, reign: "_Reign") -> None:
         """What a primary says is committed is held by a majority, with its EPOCH frame."""

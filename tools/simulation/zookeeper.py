@@ -64,6 +64,11 @@ class Ensemble:
         """The processes that have a session, one name for each session."""
         return [session.name for session in self._sessions.values()]
 
+    @property
+    def paths(self) -> list[str]:
+        """All nodes that there are."""
+        return sorted(self._history.tree)
+
     def join(
         self,
         process: Process,
@@ -72,12 +77,14 @@ class Ensemble:
         holder: bool,
         commands: str | None,
         on_change: Callable[[], None],
+        memory: str = "",
     ) -> SimulatedMember:
-        """A process has started; `commands` is where a replica takes them as primary."""
+        """A process has started; `commands` is where a replica takes them as primary, `memory`
+        names what it remembers of earlier ones."""
         started_ns = process.wall_clock_ns() + self._random.randrange(START_JITTER_NS)
         presence = Presence(
             self._nodes,
-            Identity(process.name, role, holder, commands, started_ns),
+            Identity(process.name, role, holder, commands, started_ns, memory),
             return_time_ns=self._session_timeout_ns,
         )
         member = SimulatedMember(self, process, presence, on_change)
@@ -102,6 +109,17 @@ class Ensemble:
             self.has_quorum = True
             for session in self._sessions.values():
                 session.heard_ns = self._network.now_ns
+
+    def forget_everything(self) -> None:
+        """Its only server starts again with nothing: no nodes, no sessions, no epochs."""
+        self._note("has forgotten everything")
+        for session in tuple(self._sessions.values()):
+            self._break(session.link)
+            self._history.sessions.discard(session.number)
+        self._sessions.clear()
+        self._history.append({})
+        self.epoch = 0
+        self.grants.clear()
 
     def drop_connection(self, name: str) -> None:
         """The server of this process is gone; its session goes on, on another one."""

@@ -9,12 +9,14 @@ from tools.simulation.bugs.leading import LEADING
 from tools.simulation.bugs.machine import MACHINE
 from tools.simulation.bugs.reading import READING
 from tools.simulation.bugs.serving import SERVING
+from tools.simulation.bugs.storing import STORING
 from tools.simulation.bugs.trading import TRADING
 from tools.simulation.planted import PlantedBug
 
 CATALOGUE: tuple[PlantedBug, ...] = (
     *LEADING,
     *HOLDING,
+    *STORING,
     *READING,
     *MACHINE,
     *ELECTING,

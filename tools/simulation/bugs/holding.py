@@ -64,6 +64,13 @@ HOLDING = (
                 "    if run.end_sequence:\n"
                 "        self._regain_vote()\n",
             ),
+            Patch(
+                HeldList,
+                "stored_sequence",
+                "        return self._end_sequence\n    stored",
+                "        return self.last_sequence\n    stored",
+            ),
+            Patch(HeldList, "stored_sequence", "return self._stored_end", "return stored"),
         ),
     ),
     PlantedBug(

@@ -11,14 +11,14 @@ _RESUME = """\
     self._next_sequence = requested or stream.next_sequence
     self._position = stream.position(self._next_sequence)
     self._heard_at_ns = self._progress_at_ns = now_ns
-    self._control += LoginAccepted(self._exchange, self._next_sequence).encode()
+    self._control += LoginAccepted(name, self._next_sequence).encode()
 """
 _RESUME_ONE_TOO_EARLY = """\
     begin = requested or stream.next_sequence
     self._next_sequence = max(begin - 1, 1)
     self._position = stream.position(self._next_sequence)
     self._heard_at_ns = self._progress_at_ns = now_ns
-    self._control += LoginAccepted(self._exchange, begin).encode()
+    self._control += LoginAccepted(name, begin).encode()
 """
 _NUMBERED_REFUSAL = """\
 from array import array
