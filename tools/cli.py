@@ -56,6 +56,8 @@ _COMMANDS = (
     _Command("zookeeper", "tools.roles", "run_zookeeper", "Run ZooKeeper, to try things.", _RUN),
     _Command("client", "tools.clients", "client_app", "Say who may log in.", _RUN),
     _Command("status", "tools.operate", "status", "Show who leads, and who is how far.", _RUN),
+    _Command("journal", "tools.journal.command", "journal_app", "See to what is on disk.", _RUN),
+    _Command("audit", "tools.audit.command", "audit", "Prove what happened, from disk.", _RUN),
     _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _RUN),
     _Command("halt", "tools.operate", "halt", "Halt an instrument.", _RUN),
     _Command("resume", "tools.operate", "resume", "Let a halted instrument trade again.", _RUN),

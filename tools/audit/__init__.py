@@ -1,0 +1,1 @@
+"""Proves from what the holders kept that an exchange did what its rules say."""

@@ -1,0 +1,1 @@
+"""Lists, verifies, exports and repairs the journals of holders, while none of them runs."""
