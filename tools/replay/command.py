@@ -1,176 +1,150 @@
-"""`lockstep replay`: real order flow through an exchange of its own."""
+"""`lockstep replay`: a file of orders, or real order flow, through an exchange."""
 
-import asyncio
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import structlog
 import typer
 
-from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
-from feed.messages import SelfTradePrevention, symbol_field
-from gateway.client_errors import ClientError
-from tools.console import (
-    CommandError,
-    ExitStatus,
-    Summary,
-    UsageError,
-    explain_os_error,
-    print_json,
-    stop_on_signals,
-)
+from tools.console import UsageError
+from tools.credentials import SecretsOption
 from tools.options import FaultsOption, JsonOption
-from tools.processes import ClientSpec, Exchange
+from tools.replay.endings import NO_LIMIT
 from tools.replay.files import LobsterFiles
-from tools.replay.record import ReplayError
-from tools.replay.run import CLIENT, MARK_SYMBOL, Replay
-from tools.watching import run_watched
-
-log = structlog.get_logger()
-
-_NO_LIMIT = 1_000_000  # orders a second: the replay is held back by what comes back, not by a rate
-
-
-class ReplayInterrupted(CommandError):
-    """A signal ended the replay before its files did."""
-
-    status = ExitStatus.INTERRUPTED
+from tools.replay.lobster_replay import replay_lobster
+from tools.replay.order_formats import OrderFormat
+from tools.replay.order_replay import DEFAULT_CLIENT, OrderOptions, replay_orders
 
 
 def replay(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Orders, one a line, as CSV or JSON lines; docs/replay.md has examples. With - "
+            "they are read from standard input.",
+        ),
+    ] = None,
+    format: Annotated[
+        OrderFormat | None,
+        typer.Option(
+            help="How FILE is written; without it, its suffix tells: .csv, .jsonl or .ndjson."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Written: what became of each line of FILE, as CSV or JSON lines by its suffix.",
+        ),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="LOCKSTEP_CLIENT",
+            help=f"Whose the lines of FILE are that name no client; {DEFAULT_CLIENT} without -c.",
+        ),
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="How many times as fast as the times in FILE say, or max: as fast as is taken; "
+            "without it, 1.",
+        ),
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=NO_LIMIT, help="So many lines a second at most, whatever times they have."
+        ),
+    ] = None,
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--configuration",
+            "-c",
+            metavar="FILE",
+            help="Play FILE in the exchange of this TOML file, which runs; without it, in one that "
+            "is started for it.",
+        ),
+    ] = None,
+    secrets: SecretsOption = None,
     lobster: Annotated[
-        Path, typer.Option(metavar="MESSAGES.csv", help="LOBSTER's message file: the events.")
-    ],
+        Path | None,
+        typer.Option(metavar="MESSAGES.csv", help="LOBSTER's message file, in the place of FILE."),
+    ] = None,
     opening: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="OPENING.csv",
-            help="The book right after the first event, as in LOBSTER's order book file, of which "
-            "the first line is read.",
+            help="With --lobster: the book right after the first event, as in LOBSTER's order book "
+            "file, of which the first line is read.",
         ),
-    ],
+    ] = None,
     top_of_book: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="OUT.csv",
-            help="Written: bid_price, bid_quantity, ask_price, ask_quantity after each event, with "
-            "commas between; a side without orders is left empty. No header; prices in 1/10,000.",
+            help="With --lobster, written: bid_price, bid_quantity, ask_price, ask_quantity after "
+            "each event, with commas between; a side without orders is left empty. No header; "
+            "prices in 1/10,000.",
         ),
-    ],
-    symbol: Annotated[str, typer.Option(help="The symbol to trade it under.")] = "AAPL",
+    ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="With --lobster: the symbol to trade it under; without it, AAPL."),
+    ] = None,
     faults: FaultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Play real Nasdaq order flow through an exchange of its own, and write its best prices.
+    """Play a file of orders through an exchange, and tell what became of each line.
 
-    The events of a LOBSTER file go as orders over a gateway to the primary; the lines are written
-    from the book of a subscriber of its feed, after each event took effect. For each execution, the
-    command tells whether it traded with the very order that the file names. docs/replay.md has the
-    details.
+    The file is checked as a whole before anything is sent. Its lines take effect in their order, at
+    the pace of their times if they have any. The exchange is started for it and stopped in the end;
+    with -c it is one that runs.
 
-    Example: lockstep replay --lobster messages.csv --opening opening.csv --top-of-book out.csv
+    With --lobster it is real Nasdaq order flow, through an exchange of its own: the best prices
+    after each event are written from the book of a subscriber of the feed, and for each execution
+    the command tells whether it traded with the very order that the file names.
+
+    Examples:
+
+    lockstep replay orders.csv --report what-became.csv
+
+    lockstep replay orders.jsonl --speed 10 -c exchange.toml --secrets secrets.toml
+
+    lockstep replay --lobster messages.csv --opening opening.csv --top-of-book out.csv
     """
+    for_orders = {
+        "--format": format,
+        "--report": report,
+        "--speed": speed,
+        "--rate": rate,
+        "-c": configuration,
+        "--secrets": secrets,
+    }
+    for_lobster = {"--opening": opening, "--top-of-book": top_of_book, "--symbol": symbol}
+    if (file is None) == (lobster is None):
+        raise UsageError("what is to be played? Give a FILE of orders, or --lobster MESSAGES.csv")
+    misplaced = for_orders if file is None else for_lobster
+    for name, value in misplaced.items():
+        if value is not None:
+            where = "a FILE of orders" if file is None else "--lobster"
+            raise UsageError(f"{name} goes with {where}")
     shares = _parse_faults(faults)
-    try:
-        symbol_field(symbol)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    if file is not None:
+        options = OrderOptions(
+            format, report, client, speed, rate, configuration, secrets, shares, as_json
+        )
+        replay_orders(file, options)
+        return
+    assert lobster is not None, "one of both is given"
+    if opening is None or top_of_book is None:
+        raise UsageError("--lobster needs --opening OPENING.csv and --top-of-book OUT.csv")
     files = LobsterFiles(lobster, opening)
-    events = files.check()
-    log.info("the files are sound", events=events)
-    try:
-        with top_of_book.open("w", encoding="ascii") as lines:
-            summary = asyncio.run(
-                _play(files, symbol, lambda line: print(line, file=lines), shares)
-            )
-    except OSError as error:
-        raise CommandError(explain_os_error(error)) from error
-    except (ClientError, ReplayError) as error:
-        raise CommandError(f"the replay stopped: {error}") from error
-    if as_json:
-        print_json(summary)
-    else:
-        typer.echo(describe(summary, top_of_book))
-    if not summary["books_equal"]:
-        raise CommandError("the subscriber's book is not the primary's")
-
-
-async def _play(
-    files: LobsterFiles,
-    symbol: str,
-    write_line: Callable[[str], None],
-    faults: FaultShares | None,
-) -> Summary:
-    """Replay the files unless a signal ends it; the processes are stopped either way."""
-    summaries: list[Summary] = []
-
-    async def work() -> None:
-        summaries.append(await replay_files(files, symbol, write_line, faults))
-
-    await run_watched([work()], [_until_signal()])
-    return summaries[0]
-
-
-async def _until_signal() -> None:
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    await stop.wait()
-    raise ReplayInterrupted("the replay was stopped; the lines so far are written")
-
-
-async def replay_files(
-    files: LobsterFiles,
-    symbol: str,
-    write_line: Callable[[str], None],
-    faults: FaultShares | None = None,
-) -> Summary:
-    """Start an exchange, play the files through it, and stop it; what came of it.
-
-    `write_line` gets one line for each event. Raises CommandError, ReplayError or ClientError when
-    it can't be played to the end.
-    """
-    exchange = Exchange(
-        name="REPLAY",
-        # The finest tick and lot: what Nasdaq took is to be taken here.
-        symbols=[InstrumentSettings(symbol=name, tick_size=1) for name in (symbol, MARK_SYMBOL)],
-        clients={
-            CLIENT: ClientSpec(
-                self_trade_prevention=SelfTradePrevention.OFF,
-                orders_per_second=_NO_LIMIT,
-                orders_burst=_NO_LIMIT,
-            )
-        },
-        faults=faults,
-    )
-    async with exchange:
-        log.info("the exchange is up", configuration=str(exchange.configuration_path))
-        begin_ns = time.monotonic_ns()
-        summary = await Replay(exchange, files, symbol, write_line, faults).run()
-        seconds = (time.monotonic_ns() - begin_ns) / 1e9
-    return {**summary, "seconds": round(seconds, 3)}
-
-
-def describe(summary: Summary, top_of_book: Path) -> str:
-    """The summary in words."""
-    executions: Any = summary["executions"]
-    lines = [
-        f"{summary['events']} events in {summary['seconds']} s, one line each in {top_of_book}",
-        f"{executions['known'] + executions['unknown']} executions: for {executions['known']} the "
-        f"order that the file names is known, {executions['matched']} traded with it, "
-        f"{executions['differed']} did not; {executions['unknown']} name one that did not enter in "
-        "the file",
-    ]
-    if executions["differed_lines"]:
-        lines.append(f"the first that did not: lines {executions['differed_lines']} of the file")
-    lines.append(
-        f"{summary['commands']} commands, {summary['trades']} trades, {summary['rejected']} "
-        f"rejected; gaps filled: {summary['gaps_filled']} of {summary['gaps_detected']}; the "
-        f"subscriber's book is the primary's: {'yes' if summary['books_equal'] else 'NO'}"
-    )
-    return "\n".join(lines)
+    replay_lobster(files, top_of_book, symbol or "AAPL", shares, as_json=as_json)
 
 
 def _parse_faults(text: str | None) -> FaultShares | None:
