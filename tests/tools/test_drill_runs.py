@@ -85,6 +85,7 @@ def test_power_cut_of_everything_loses_nothing_that_was_answered(tmp_path: Path)
     result = run_drill(KillAll.name, "--rounds", "1", "--rate", "300", "--power-cut")
     assert_sound(result, KillAll, rounds=1)
     assert (result["sync"], result["power_cut"], result["stopped"]) == ("group", True, 0)
+    assert result["audited_frames"] == result["sequence"] > 0
     assert_nothing_left(tmp_path)
 
 

@@ -100,6 +100,7 @@ class DrillReport:
     differences: Sequence[str]  # between those who should have the same list and state
     sequence: int
     seconds: float
+    audited_frames: int = 0  # of the journals, where there are any
 
     @property
     def digests_equal(self) -> bool:
@@ -155,6 +156,7 @@ class DrillReport:
             "changed": findings.changed,
             "digests_equal": self.digests_equal,
             "sequence": self.sequence,
+            "audited_frames": self.audited_frames,
             "seconds": round(self.seconds, 1),
             "problems": [*findings.problems, *self.differences],
             "per_round": [each.summary() for each in self.rounds],
@@ -185,6 +187,8 @@ class DrillReport:
         if self.rounds and self.rounds[-1].stopped is not None:
             equal = "not compared: the shard had stopped"
         yield f"  digests         {equal}, at sequence number {self.sequence:,}"
+        if self.audited_frames:
+            yield f"  journals        {self.audited_frames:,} frames audited"
         for problem in (*findings.problems, *self.differences):
             yield f"  ! {problem}"
 

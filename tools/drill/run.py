@@ -1,5 +1,6 @@
 """One drill from its first process to its last: exchange, clients, rounds, audit."""
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from engine.markets import market_builder
 from feed.settings import Address, FailoverSettings
 from gateway.client import Client
 from gateway.client_policy import ClientPolicy
 from gateway.clients import read_clients
+from tools.audit.auditing import audit_journals
 from tools.drill.audit import Findings, audit
 from tools.drill.drill import Drill
 from tools.drill.endings import Ending, differences, shrinking_epochs
@@ -25,6 +28,7 @@ from tools.drill.trader import Trader, Traders
 from tools.drill.witness import Witness
 from tools.drill.world import PROBE, WITHIN_S, World
 from tools.drill.zookeeper import SuspicionWatcher
+from tools.journal.folders import open_journals
 from tools.layout import SUBSCRIBER, Host
 from tools.load.flow import ClientFlow
 from tools.ports import HOST
@@ -55,7 +59,7 @@ async def run_drill(
     plan = conditions.plan
     begin_ns = time.monotonic_ns()
     rounds: list[RoundReport] = []
-    findings, told, sequence = Findings(), list[str](), 0
+    findings, told, sequence, audited = Findings(), list[str](), 0, 0
     while len(rounds) < plan.rounds:  # a shard that has stopped for good makes way for another
         async with opened_world(drill, conditions) as world:
             with _logs_kept(world.exchange, conditions.logs):
@@ -65,11 +69,13 @@ async def run_drill(
                     on_round(rounds[-1])
                     stopped = rounds[-1].stopped is not None
                 told += await _end(world, stopped=stopped)
+                if world.exchange.configuration.journal is not None and not stopped:
+                    audited += await asyncio.to_thread(audited_frames, world.exchange, told)
                 records = world.traders.records
                 findings.add(audit(world.witness.groups(), records, stopped=stopped))
                 sequence = world.witness.sequence
     seconds = (time.monotonic_ns() - begin_ns) / 1e9
-    return DrillReport(plan, rounds, findings, told, sequence, seconds)
+    return DrillReport(plan, rounds, findings, told, sequence, seconds, audited)
 
 
 async def _end(world: World, *, stopped: bool) -> list[str]:
@@ -81,6 +87,20 @@ async def _end(world: World, *, stopped: bool) -> list[str]:
     await finish_trading(world)
     await world.traders.close()  # who is logged out does not log in at the next gateway
     return told + differences(*await _endings(world))
+
+
+def audited_frames(exchange: Exchange, told: list[str]) -> int:
+    """How many frames of the journals "lockstep audit" has gone through; what differs is added to
+    what is told."""
+    journal = exchange.configuration.journal
+    assert journal is not None
+    with open_journals([journal.folder]) as journals:
+        report = audit_journals(journals, market_builder())
+    every = [report.findings, *(each.findings for each in report.lists)]
+    told += [
+        f"audit: {' '.join(each.lines())}" for findings in every for each in findings.differences
+    ]
+    return sum(each.findings.checked["frames"] for each in report.lists)
 
 
 @contextlib.asynccontextmanager
