@@ -285,6 +285,7 @@ class Holder:
         self.held_sequence = head.sequence
         self._failure = None
         self.list.digest_to(head.sequence)
+        self._regain_vote()
 
     def join_word(self, now_ns: int) -> bytes | None:
         """What to tell every replica now, to get the vote back; None when nothing is due."""

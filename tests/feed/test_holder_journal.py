@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from feed.holder import Holder, HolderIdentity
 from feed.journal import Journal, JournalPolicy, Vow
-from feed.messages import holder_field
+from feed.messages import Snapshot, holder_field
+from feed.run import run_of_frames
 from feed.schema import HolderKind
 from feed.settings import SyncPolicy
+from feed.snapshot import WholeSnapshot
 from feed.storage import DiskStorage, StorageError
 from feed.vote import Vote
 from tests.feed.holding import (
@@ -284,3 +288,19 @@ def test_what_gave_the_vote_back_has_to_be_stored_before_the_journal_counts_as_w
     assert acknowledged(made, 0) == 8
     assert not journal_of(made).is_doubtful
     assert vote(disk.holder(epoch=1, was_here=True)) is Vote.COUNTS
+
+
+def test_who_catches_up_by_a_snapshot_alone_has_its_vote_back(disk: Disk) -> None:
+    made = disk.holder(epoch=1, was_here=True)
+    incarnation = INCARNATION
+    made.on_word(
+        word(HolderKind.WELCOME, epoch=1, speaker="e1", incarnation=incarnation, last_sequence=8), 0
+    )
+    head = Snapshot(8, 1, 1, holder_field("e1"), 0, bytes(32))
+    snapshot = SimpleNamespace(head=head, tail=run_of_frames(1, FIRST))
+    assert vote(made) is Vote.RETURNING
+    made.rebase(cast(WholeSnapshot, snapshot), 0)
+    made.check()
+    assert (vote(made), held(made), made.next_sequence) == (Vote.COUNTS, FIRST, 9)
+    sync(made)
+    assert acknowledged(made, 0) == 8

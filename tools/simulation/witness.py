@@ -74,9 +74,27 @@ class Witness:
         )
         epoch, acked = self._acked.get((name, memory), (0, 0))
         held = holder.last_epoch, holder.last_sequence
-        assert held >= (epoch, acked), (
+        kept = self._lost_from(epoch, acked) - 1
+        assert held >= (epoch, kept), (
             f"{name} acknowledged {acked} of epoch {epoch}, and comes back with {held[1]} of"
             f" epoch {held[0]}"
+        )
+
+    def _lost_from(self, epoch: int, acked: int) -> int:
+        """The first frame of that epoch's list that lost to a later one's, which a holder drops
+        before it has others to store; without any, the one after what it acknowledged."""
+        ours = self._reigns[epoch].frames if epoch in self._reigns else {}
+        later = [each.frames for number, each in self._reigns.items() if number > epoch]
+        return next(
+            (
+                sequence
+                for sequence in range(1, acked + 1)
+                if any(
+                    frames.get(sequence, ours.get(sequence)) != ours.get(sequence)
+                    for frames in later
+                )
+            ),
+            acked + 1,
         )
 
     def on_own(
@@ -99,11 +117,15 @@ class Witness:
         if epoch > max(self._reigns, default=0):
             # Else it was paused while it took over, and wakes too late to matter.
             ours = self.committed[first - 1 :]
-            is_whole = first - 1 <= len(self.committed) and held[: len(ours)] == ours
+            is_whole = list(held[: len(ours)]) == ours
             assert is_whole, f"{name} leads in epoch {epoch} without committed frames"
         self.leaders[epoch] = name
-        frames = dict(enumerate([*self.committed[: first - 1], *held], 1))
-        self._reigns[epoch] = _Reign(name, life, frames, len(frames))
+        # What it can't read of its own disk any more is what it had of the list before.
+        before = self._reigns[max(self._reigns)].frames if self._reigns else {}
+        frames = {sequence: before[sequence] for sequence in range(1, first) if sequence in before}
+        frames |= dict(enumerate(self.committed[: first - 1], 1))
+        frames |= dict(enumerate(held, first))
+        self._reigns[epoch] = _Reign(name, life, frames, first + len(held) - 1)
 
     def on_multicast(self, name: str, life: int, packet: bytes) -> None:
         """A packet goes out to the group."""
