@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
+from kazoo.retry import KazooRetry  # type: ignore[import-untyped]
 
 from tests.zk.raw_client import RawClient, create
 from tests.zk.servers import ApacheInFolder, EmbeddedInThread, ZooKeeper, with_new_root
@@ -67,7 +68,8 @@ def connect(zookeeper: ZooKeeper, root: str) -> Iterator[Callable[..., Any]]:
         client = KazooClient(**{"hosts": hosts, "timeout": _CLIENT_TIMEOUT_S, **options})
         clients.append(client)
         client.start()
-        client.sync("/")
+        # Two clients of one session take the connection from each other.
+        KazooRetry(max_tries=100, delay=0.01, max_delay=0.1)(client.sync, "/")
         return client
 
     yield start
