@@ -41,8 +41,8 @@ def test_each_process_is_measured_and_beside_what_it_is_to_be_compared_with() ->
     report = asyncio.run(measure_recovery(None, FRAMES, SINCE, seed=1))
     figures = {each.name: each for each in report.measurements}
     assert len(figures) == 6
-    whole = figures["back without any snapshot"]
-    assert whole.value > figures["of this, to open the journal"].value > 0
+    (whole,) = (each for name, each in figures.items() if name.startswith("back from"))
+    assert whole.value >= figures["of this, to open the journal"].value > 0
     assert whole.baseline > 0
     assert figures["memory at most, without any snapshot"].value > 10
 
