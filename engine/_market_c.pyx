@@ -39,11 +39,12 @@ from engine.restoring cimport (
 from engine.rules cimport (
     DONE, MORE_THAN_OPEN, NAME_IN_USE, NO_COMMAND, OUT_OF_MEMORY, UNKNOWN_CLIENT,
 )
-from engine.state cimport Walk, next_record, walk_close, walk_open
+from engine.state cimport Walk, next_record, order_count, walk_close, walk_open
 from feed.layout cimport *
 from feed.wire cimport crc32c_prepare, load_u16, load_u32, load_u64
 
 from engine import market
+from engine.listed import ListedInstrument
 from engine.machine import SNAPSHOT_RUN_FRAMES, Followed, Sequenced
 from engine.reference import cannot_carry_out, difference, other_length
 from engine.state_error import StateError
@@ -222,7 +223,9 @@ cdef class KernelMarket:
         and when this one is not empty; it stays as it was.
         """
         cdef Restoring restoring
-        if self.core.day or self.core.instruments.live or self.core.clients.live:
+        if self.core.day or self.core.mark_count or (
+            self.core.instruments.live or self.core.clients.live
+        ):
             raise ValueError("only an empty market can be restored")
         self.begin()
         restoring_open(&restoring, 0)
@@ -233,6 +236,17 @@ cdef class KernelMarket:
             raise
         finally:
             restoring_free(&restoring)
+
+    def instruments(self):
+        """Each instrument by symbol, those that have moved to another shard included."""
+        cdef uint32_t index
+        listed = []
+        for symbol, index in self.sorted_instruments():
+            name = symbol.to_bytes(SYMBOL_BYTES, "big")
+            state = instrument_at(&self.core, index).state
+            moves = instrument_at(&self.core, index).moves
+            listed.append(ListedInstrument(name, state, moves, order_count(&self.core, index)))
+        return listed
 
     def book_entries(self):
         """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
@@ -283,8 +297,12 @@ cdef class KernelMarket:
         raise ValueError(_WHY_NOT[outcome])
 
     cdef object run(self, uint64_t first_sequence):
-        """The frames of this call."""
-        return run_of(&self.frames, first_sequence)
+        """The frames of this call. Where there is no memory for them, nobody ever gets them."""
+        try:
+            return run_of(&self.frames, first_sequence)
+        except MemoryError:
+            self.core.out_of_memory = True
+            raise
 
     cdef object repeat(self, bytes data, size_t begin, size_t end, uint64_t count, bint whole):
         """Carry out the group that begins there in the list, and compare its frames.

@@ -4,7 +4,7 @@
 What `engine.invariants` checks, and that arenas, indexes, trees and lists are what they should be.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 
 from engine.arena cimport NONE, arena_audit
 from engine.crossing cimport is_buy, is_stop_reached, rests
@@ -13,10 +13,15 @@ from engine.directory cimport directory_find
 from engine.ladder cimport LEAST_KEY, UNUSED_KEY
 from engine.order_index cimport index_find, index_hash
 from engine.records cimport (
-    ASKS, BIDS, BUY_STOPS, LADDERS, NODE_WIDTH, Client, Core, Instrument, Ladder,
+    ASKS, BIDS, BUY_STOPS, LADDERS, MAX_MARKS, NODE_WIDTH, Client, Core, Instrument, Ladder,
     Level, Node, Order, client_at, instrument_at, key_of, level_at, node_at, order_at, price_of,
 )
-from feed.layout cimport ORDER_TYPE_LIMIT, ORDER_TYPE_STOP, ORDER_TYPE_STOP_LIMIT
+from engine.refusals cimport is_trading_state
+from engine.state cimport first_order
+from feed.layout cimport (
+    ORDER_TYPE_LIMIT, ORDER_TYPE_STOP, ORDER_TYPE_STOP_LIMIT, TRADING_STATE_ARRIVING,
+    TRADING_STATE_MOVED,
+)
 
 
 # What was met on the way through the ladders.
@@ -33,6 +38,8 @@ cdef inline const char *audit(const Core *core) noexcept nogil:
     cdef const char *wrong = audit_arenas(core)
     if wrong == NULL and core.day and not is_day(core.day):
         wrong = "the day is no date"
+    if wrong == NULL:
+        wrong = audit_marks(core)
     tally.orders = tally.levels = tally.nodes = 0
     for index in range(1, core.instruments.used):
         if wrong == NULL:
@@ -66,6 +73,20 @@ cdef inline const char *audit_arenas(const Core *core) noexcept nogil:
     return wrong
 
 
+cdef inline const char *audit_marks(const Core *core) noexcept nogil:
+    cdef uint32_t place
+    cdef uint16_t last_shard = 0
+    if core.mark_count > MAX_MARKS:
+        return "more shards are marked than may be"
+    for place in range(core.mark_count):
+        if core.marks[place].shard <= last_shard:
+            return "marks out of order"
+        if core.marks[place].sequence == 0:
+            return "an empty mark"
+        last_shard = core.marks[place].shard
+    return NULL
+
+
 cdef inline const char *audit_instrument(const Core *core, uint32_t index) noexcept nogil:
     cdef const Instrument *instrument = instrument_at(core, index)
     cdef uint32_t bid = instrument.ladders[BIDS].best
@@ -75,6 +96,25 @@ cdef inline const char *audit_instrument(const Core *core, uint32_t index) noexc
     if bid != NONE and ask != NONE:
         if price_of(level_at(core, bid).key) >= price_of(level_at(core, ask).key):
             return "crossed book"
+    return audit_move(core, index)
+
+
+cdef inline const char *audit_move(const Core *core, uint32_t index) noexcept nogil:
+    """What is wrong with an instrument's way from shard to shard."""
+    cdef const Instrument *instrument = instrument_at(core, index)
+    cdef bint has_orders = first_order(core, index * LADDERS) != NONE
+    if not is_trading_state(instrument.state):
+        return "unknown trading state"
+    if instrument.state == TRADING_STATE_MOVED:
+        if instrument.moves == 0:
+            return "an instrument is gone that never moved"
+        if has_orders:
+            return "an instrument is gone, and orders of it are left"
+    if instrument.state == TRADING_STATE_ARRIVING:
+        if has_orders and instrument.adopted_sequence == 0:
+            return "orders that nobody adopted"
+    elif instrument.adopted_sequence:
+        return "orders adopted without an arrival"
     return NULL
 
 

@@ -71,6 +71,7 @@ cdef inline uint32_t let_in(
     store_u32(body + LOG_IN_CLIENT_AT, client)
     store_u64(body + LOG_IN_LOGIN_AT, 0)
     body[LOG_IN_SELF_TRADE_PREVENTION_AT] = self_trade_prevention
+    store_u64(body + LOG_IN_HOME_SEQUENCE_AT, 0)
     if carry_out(core, TYPE_LOG_IN, body, 0) != DONE or core.event_count:
         return NONE
     return find_client(core, body + LOG_IN_CLIENT_AT)

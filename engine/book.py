@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sortedcontainers import SortedList
 
 from engine.orders import Order
+from feed.messages import TradingState
 
 
 class Level:
@@ -99,14 +100,16 @@ class Instrument:
     """What is listed under a symbol: its rules, its book and the stops that wait beside it."""
 
     __slots__ = (
+        "adopted_sequence",
         "asks",
         "bids",
         "buy_stops",
-        "is_halted",
         "last_price",
         "lot_size",
+        "moves",
         "sell_stops",
         "short_sale",
+        "state",
         "symbol",
         "tick_size",
     )
@@ -116,8 +119,10 @@ class Instrument:
         self.tick_size = tick_size
         self.lot_size = lot_size
         self.short_sale = short_sale
-        self.is_halted = False
+        self.state = int(TradingState.TRADING)
         self.last_price = 0  # of the last trade; 0 before the first
+        self.moves = 0  # from shard to shard
+        self.adopted_sequence = 0  # while it arrives: the `source_sequence` of its last order
         self.bids = Ladder(highest_first=True)
         self.asks = Ladder(highest_first=False)
         self.buy_stops = Ladder(highest_first=False)

@@ -6,6 +6,7 @@ from engine.codes import (
     ORDER_TYPES,
     POST_ONLY,
     RESTING_TIMES,
+    SHORT_SALE_CODES,
     SIDES,
     TIMES_IN_FORCE,
     WITH_LIMIT,
@@ -13,7 +14,16 @@ from engine.codes import (
 )
 from engine.orders import Order
 from engine.rejects import RejectReason
-from feed.messages import EnterOrder, OrderType, PostOnly, ReplaceOrder, ShortSale, Side
+from feed.messages import (
+    ALL_SYMBOLS,
+    EnterOrder,
+    OrderType,
+    PostOnly,
+    ReplaceOrder,
+    ShortSale,
+    Side,
+    TradingState,
+)
 
 MAX_QUANTITY = 999_999  # OUCH 5.0's own limit
 MAX_PRICE = 1_999_999_900  # OUCH's 199,999.99
@@ -23,6 +33,8 @@ _SELL_SHORT = int(Side.SELL_SHORT)
 _FORBIDDEN = int(ShortSale.FORBIDDEN)
 _LIMIT = int(OrderType.LIMIT)
 _POST_ONLY_YES = int(PostOnly.YES)
+_TRADING = int(TradingState.TRADING)
+_MOVED = int(TradingState.MOVED)
 
 
 def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectReason | None:
@@ -42,8 +54,8 @@ def refuse_enter(instrument: Instrument | None, command: EnterOrder) -> RejectRe
         return RejectReason.INVALID_POST_ONLY
     if capacity not in CAPACITIES:
         return RejectReason.INVALID_CAPACITY
-    if instrument.is_halted:
-        return RejectReason.HALTED
+    if instrument.state != _TRADING:
+        return RejectReason.MOVED if instrument.state == _MOVED else RejectReason.HALTED
     if side == _SELL_SHORT and instrument.short_sale == _FORBIDDEN:
         return RejectReason.SHORT_SALE_FORBIDDEN
     if not is_quantity(instrument, quantity):
@@ -63,7 +75,7 @@ def refuse_replace(
     """Why new terms for a live order are refused; None when they are fine."""
     if command.time_in_force not in TIMES_IN_FORCE:
         return RejectReason.INVALID_TIME_IN_FORCE
-    if instrument.is_halted:
+    if instrument.state != _TRADING:  # nothing that has moved has orders to replace
         return RejectReason.HALTED
     if not is_quantity(instrument, command.quantity):
         return RejectReason.INVALID_QUANTITY
@@ -99,6 +111,21 @@ def _refuse_post_only(
     opposite = instrument.asks if is_buy else instrument.bids
     if opposite.best_within(price) is not None:
         return RejectReason.POST_ONLY_WOULD_TRADE
+    return None
+
+
+def refuse_listing(
+    symbol: bytes, tick_size: int, lot_size: int, short_sale: int, *, is_free: bool
+) -> RejectReason | None:
+    """Why an instrument can't be listed so; `is_free`: nothing else stands under its symbol."""
+    if symbol == ALL_SYMBOLS:
+        return RejectReason.INVALID_SYMBOL
+    if not is_free:
+        return RejectReason.INSTRUMENT_EXISTS
+    if not (tick_size and lot_size):
+        return RejectReason.INVALID_TICK_OR_LOT_SIZE
+    if short_sale not in SHORT_SALE_CODES:
+        return RejectReason.INVALID_SHORT_SALE
     return None
 
 

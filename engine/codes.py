@@ -20,6 +20,8 @@ CAPACITIES = frozenset(map(int, Capacity))
 SELF_TRADE_MODES = frozenset(map(int, SelfTradePrevention))
 SHORT_SALE_CODES = frozenset(map(int, ShortSale))
 TRADING_STATES = frozenset(map(int, TradingState))
+# What an operator may set; the others are stages of a move.
+SETTABLE_STATES = frozenset({int(TradingState.HALTED), int(TradingState.TRADING)})
 
 WITH_LIMIT = frozenset({int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)})
 WITH_STOP = frozenset({int(OrderType.STOP), int(OrderType.STOP_LIMIT)})

@@ -11,19 +11,21 @@ from engine.core cimport add_client, add_instrument
 from engine.directory cimport directory_find
 from engine.framing cimport read_enter, read_replace
 from engine.layout cimport (
-    REJECT_REASON_INSTRUMENT_EXISTS, REJECT_REASON_INVALID_SELF_TRADE_PREVENTION,
-    REJECT_REASON_INVALID_SHORT_SALE, REJECT_REASON_INVALID_SYMBOL,
-    REJECT_REASON_INVALID_TICK_OR_LOT_SIZE, REJECT_REASON_INVALID_TRADING_STATE,
-    REJECT_REASON_UNKNOWN_SYMBOL,
+    REJECT_REASON_INVALID_SELF_TRADE_PREVENTION, REJECT_REASON_INVALID_TRADING_STATE,
+    REJECT_REASON_MOVED, REJECT_REASON_NOT_HALTED, REJECT_REASON_UNKNOWN_SYMBOL,
 )
 from engine.lookahead cimport Coming, coming_cancel, coming_order
+from engine.marks cimport admits_mark, mark
+from engine.moving cimport (
+    admits_instrument, admits_move_out, admits_order, adopt_instrument, adopt_order, move_out,
+)
 from engine.order_index cimport index_find
 from engine.records cimport Client, Core, Instrument, client_at, instrument_at, order_at
 from engine.refusals cimport (
-    EnterOrder, ReplaceOrder, is_self_trade_mode, is_short_sale, is_trading_state,
+    FINE, EnterOrder, ReplaceOrder, is_self_trade_mode, refuse_listing,
 )
 from engine.rules cimport (
-    ALL_SYMBOLS, DONE, NOBODY, NO_COMMAND, OUT_OF_MEMORY, cancel, enter,
+    DONE, NOBODY, NO_COMMAND, OUT_OF_MEMORY, cancel, enter,
     has_something_to_cancel, is_mass_cancel_reason, mass_cancel, new_day, reject, replace,
 )
 from feed.layout cimport *
@@ -56,16 +58,30 @@ cdef inline bint admits(
     const Core *core, uint64_t login, uint8_t command_type, const uint8_t *body
 ) noexcept nogil:
     """Whether a command, sent under this log-in, gets a place in the list at all."""
-    if command_type == TYPE_DEFINE_INSTRUMENT:
-        return not is_listed(core, body)
-    if (
-        command_type == TYPE_SET_TRADING_STATE
-        or command_type == TYPE_NEW_DAY
-        or command_type == TYPE_EPOCH
-    ):
-        return True
-    # All others are a client's, whose number stands at the beginning of each.
-    return client_admits(core, login, command_type, body)
+    if is_of_client(command_type):
+        return client_admits(core, login, command_type, body)
+    if command_type == TYPE_SHARD_MARK:
+        return admits_mark(core, body)
+    if command_type == TYPE_ADOPT_ORDER:
+        return admits_order(core, find_instrument(core, body + ADOPT_ORDER_SYMBOL_AT), body)
+    if command_type == TYPE_ADOPT_INSTRUMENT:
+        return admits_instrument(
+            core, find_instrument(core, body + ADOPT_INSTRUMENT_SYMBOL_AT), body
+        )
+    if command_type == TYPE_MOVE_OUT:
+        return admits_move_out(core, find_instrument(core, body + MOVE_OUT_SYMBOL_AT))
+    return command_type != TYPE_DEFINE_INSTRUMENT or not is_listed(core, body)
+
+
+cdef inline bint is_of_client(uint8_t command_type) noexcept nogil:
+    """Whether it is a client's command, at the beginning of which the client's number stands."""
+    return (
+        command_type == TYPE_ENTER_ORDER
+        or command_type == TYPE_CANCEL_ORDER
+        or command_type == TYPE_REPLACE_ORDER
+        or command_type == TYPE_MASS_CANCEL
+        or command_type == TYPE_LOG_IN
+    )
 
 
 cdef inline bint client_admits(
@@ -77,13 +93,18 @@ cdef inline bint client_admits(
     cdef uint32_t user_ref_num, index
     if command_type == TYPE_LOG_IN:
         login = load_u64(body + LOG_IN_LOGIN_AT)
-        return load_u32(body + LOG_IN_CLIENT_AT) != NOBODY and login and login != client.login
-    if client_index == NONE or client.login != login:
+        return (
+            load_u32(body + LOG_IN_CLIENT_AT) != NOBODY
+            and login
+            and login != client.login
+            and load_u64(body + LOG_IN_HOME_SEQUENCE_AT) >= client.home_sequence
+        )
+    if login == 0 or client.login != login:
         return False
     if command_type == TYPE_ENTER_ORDER:
-        return load_u32(body + ENTER_ORDER_USER_REF_NUM_AT) > client.last_user_ref_num
+        return is_new(core, client_index, load_u32(body + ENTER_ORDER_USER_REF_NUM_AT))
     if command_type == TYPE_REPLACE_ORDER:
-        return load_u32(body + REPLACE_ORDER_USER_REF_NUM_AT) > client.last_user_ref_num
+        return is_new(core, client_index, load_u32(body + REPLACE_ORDER_USER_REF_NUM_AT))
     if command_type == TYPE_CANCEL_ORDER:
         user_ref_num = load_u32(body + CANCEL_ORDER_USER_REF_NUM_AT)
         index = index_find(core, client_index, user_ref_num)
@@ -92,12 +113,25 @@ cdef inline bint client_admits(
         return load_u32(body + CANCEL_ORDER_QUANTITY_AT) < order_at(core, index).leaves
     user_ref_num = load_u32(body + MASS_CANCEL_USER_REF_NUM_AT)
     if user_ref_num:
-        return user_ref_num > client.last_user_ref_num
+        return is_new(core, client_index, user_ref_num)
     return is_mass_cancel_reason(body[MASS_CANCEL_REASON_AT]) and has_something_to_cancel(
         core,
         client,
         load_u64(body + MASS_CANCEL_SYMBOL_AT),
         find_instrument(core, body + MASS_CANCEL_SYMBOL_AT),
+    )
+
+
+cdef inline bint is_new(
+    const Core *core, uint32_t client_index, uint32_t user_ref_num
+) noexcept nogil:
+    """Whether a client has not used this number here.
+
+    One of an order that came from another shard may be above the last one that it used here.
+    """
+    return (
+        user_ref_num > client_at(core, client_index).last_user_ref_num
+        and index_find(core, client_index, user_ref_num) == NONE
     )
 
 
@@ -164,6 +198,18 @@ cdef inline int carry_out(
         return set_trading_state(core, body)
     if command_type == TYPE_NEW_DAY:
         return new_day(core, load_u32(body + NEW_DAY_DAY_AT))
+    if command_type == TYPE_SHARD_MARK:
+        return mark(core, body)
+    if command_type == TYPE_ADOPT_ORDER:
+        return adopt_order(
+            core, find_instrument(core, body + ADOPT_ORDER_SYMBOL_AT), body, sequence
+        )
+    if command_type == TYPE_ADOPT_INSTRUMENT:
+        return adopt_instrument(
+            core, find_instrument(core, body + ADOPT_INSTRUMENT_SYMBOL_AT), body
+        )
+    if command_type == TYPE_MOVE_OUT:
+        return move_out(core, find_instrument(core, body + MOVE_OUT_SYMBOL_AT))
     return DONE if command_type == TYPE_EPOCH else NO_COMMAND
 
 
@@ -180,6 +226,7 @@ cdef inline int log_in(Core *core, const uint8_t *body) noexcept nogil:
             return OUT_OF_MEMORY
     client_at(core, index).login = load_u64(body + LOG_IN_LOGIN_AT)
     client_at(core, index).self_trade_prevention = mode
+    client_at(core, index).home_sequence = load_u64(body + LOG_IN_HOME_SEQUENCE_AT)
     return DONE
 
 
@@ -188,14 +235,11 @@ cdef inline int define_instrument(Core *core, const uint8_t *body) noexcept nogi
     cdef uint32_t tick_size = load_u32(body + DEFINE_INSTRUMENT_TICK_SIZE_AT)
     cdef uint32_t lot_size = load_u32(body + DEFINE_INSTRUMENT_LOT_SIZE_AT)
     cdef uint8_t short_sale = body[DEFINE_INSTRUMENT_SHORT_SALE_AT]
-    if symbol == ALL_SYMBOLS:
-        return reject(core, NOBODY, 0, REJECT_REASON_INVALID_SYMBOL)
-    if directory_find(&core.symbols, symbol) != NONE:
-        return reject(core, NOBODY, 0, REJECT_REASON_INSTRUMENT_EXISTS)
-    if tick_size == 0 or lot_size == 0:
-        return reject(core, NOBODY, 0, REJECT_REASON_INVALID_TICK_OR_LOT_SIZE)
-    if not is_short_sale(short_sale):
-        return reject(core, NOBODY, 0, REJECT_REASON_INVALID_SHORT_SALE)
+    cdef uint8_t reason = refuse_listing(
+        symbol, tick_size, lot_size, short_sale, directory_find(&core.symbols, symbol) == NONE
+    )
+    if reason != FINE:
+        return reject(core, NOBODY, 0, reason)
     if add_instrument(core, symbol, tick_size, lot_size, short_sale) == NONE:
         return OUT_OF_MEMORY
     return DONE
@@ -204,9 +248,15 @@ cdef inline int define_instrument(Core *core, const uint8_t *body) noexcept nogi
 cdef inline int set_trading_state(Core *core, const uint8_t *body) noexcept nogil:
     cdef uint32_t index = find_instrument(core, body + SET_TRADING_STATE_SYMBOL_AT)
     cdef uint8_t state = body[SET_TRADING_STATE_STATE_AT]
+    cdef Instrument *instrument = instrument_at(core, index)
     if index == NONE:
         return reject(core, NOBODY, 0, REJECT_REASON_UNKNOWN_SYMBOL)
-    if not is_trading_state(state):
+    if state != TRADING_STATE_HALTED and state != TRADING_STATE_TRADING:
         return reject(core, NOBODY, 0, REJECT_REASON_INVALID_TRADING_STATE)
-    instrument_at(core, index).is_halted = state == TRADING_STATE_HALTED
+    if instrument.state == TRADING_STATE_MOVED:
+        return reject(core, NOBODY, 0, REJECT_REASON_MOVED)
+    if instrument.state == TRADING_STATE_ARRIVING and state != TRADING_STATE_HALTED:
+        return reject(core, NOBODY, 0, REJECT_REASON_NOT_HALTED)
+    instrument.state = state
+    instrument.adopted_sequence = 0
     return DONE

@@ -1,8 +1,25 @@
 """The operator's port of a replica: one JSON object a line in, one a line out, over TCP.
 
-Requests: {"request": "status"}, with "digests": true where they are wanted; to the primary alone
-{"request": "halt", "symbol": "AAPL"} and {"request": "resume", "symbol": "AAPL"}. An answer holds
-"error" when the request can't be met, and why.
+Any replica answers {"request": "status"}, with "digests": true where they are wanted. The primary
+alone answers the others:
+
+- "halt" and "resume" with a "symbol"; "halt" also ends an arrival. "new-day" with a "day" as
+  20261231.
+- "define" lists an instrument: "symbol", "tick_size", "lot_size", and "short_sale", true or false.
+  One that is listed just so is not listed again ("is_new" is false).
+- "instruments", all of them or those of "symbols", a list: "symbol", "state", "moves" and "orders",
+  the live ones, of each. At most 400 come in one answer: when "has_more" is true, ask again with
+  "after", the last symbol.
+- "move-out" with a "symbol" that is halted, and the "shard" where it goes: how many "orders" went,
+  and how often it has moved by now, "moves". Of one that has moved before, the error says so:
+  "moved" is true, with its "moves".
+- "adopt-instrument" with the fields of ADOPT_INSTRUMENT (docs/wire.md), codes as numbers; then
+  "adopt-orders" with "symbol", "moves", and "orders": of each, a list of the other fields of
+  ADOPT_ORDER in their order. The answer counts those that were "taken", "not_admitted" (they took
+  effect before) and "rejected".
+
+"sequence" in an answer is where the list had come to: what the request did is committed when that
+is. An answer holds "error" when the request can't be met, and why.
 """
 
 import asyncio

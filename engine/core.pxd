@@ -13,7 +13,7 @@ from engine.order_index cimport index_close, index_open
 from engine.records cimport (
     Client, Core, Event, Instrument, Level, Node, Order, client_at, instrument_at,
 )
-from feed.layout cimport SELF_TRADE_PREVENTION_OFF
+from feed.layout cimport SELF_TRADE_PREVENTION_OFF, TRADING_STATE_TRADING
 
 cdef enum:
     # What an empty core has memory for: a page or so each, as tests and simulations make many.
@@ -94,6 +94,11 @@ cdef inline Event *emit_about(Core *core, uint8_t event_type, const Order *order
     return event
 
 
+cdef inline uint8_t *emit_record(Core *core, uint8_t record_type) noexcept nogil:
+    """One more event that is a record of the state; where its body belongs."""
+    return <uint8_t *> emit(core, record_type)
+
+
 cdef inline uint32_t add_client(Core *core, uint32_t number) noexcept nogil:
     """A client that the core did not know; NONE when there is no memory."""
     cdef uint32_t added
@@ -120,5 +125,6 @@ cdef inline uint32_t add_instrument(
     instrument.tick_size = tick_size
     instrument.lot_size = lot_size
     instrument.short_sale = short_sale
+    instrument.state = TRADING_STATE_TRADING
     directory_add(&core.symbols, symbol, added)
     return added

@@ -7,6 +7,7 @@ As in `engine.matching`, function by function.
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from engine.arena cimport NONE
+from engine.branches cimport is_seldom
 from engine.core cimport emit_about
 from engine.ladder cimport ladder_reserve
 from engine.records cimport (
@@ -85,7 +86,7 @@ cdef inline void bring_in(Core *core, uint32_t instrument_index, uint32_t index)
     cdef Order *order = order_at(core, index)
     cdef Reach reach
     cdef uint32_t stops
-    if order.stop_price:
+    if is_seldom(order.stop_price != 0):
         if not is_stop_reached(order, instrument.last_price):
             if not ladder_reserve(core):
                 core.out_of_memory = True
@@ -95,7 +96,9 @@ cdef inline void bring_in(Core *core, uint32_t instrument_index, uint32_t index)
             return
         trigger(core, instrument_index, order)
     match(core, instrument_index, index, &reach)
-    if instrument.ladders[BUY_STOPS].best != NONE or instrument.ladders[SELL_STOPS].best != NONE:
+    if is_seldom(
+        instrument.ladders[BUY_STOPS].best != NONE or instrument.ladders[SELL_STOPS].best != NONE
+    ):
         bring_in_stops(core, instrument_index, &reach)
 
 
@@ -272,9 +275,14 @@ cdef inline bint can_fill(
 
 
 cdef inline bint is_stop_reached(const Order *order, uint32_t last_price) noexcept nogil:
+    return is_reached(is_buy(order), order.stop_price, last_price)
+
+
+cdef inline bint is_reached(bint buys, uint32_t stop_price, uint32_t last_price) noexcept nogil:
+    """Whether a trade at the last price triggers such a stop; 0 when nothing has traded."""
     if last_price == 0:
         return False
-    return last_price >= order.stop_price if is_buy(order) else last_price <= order.stop_price
+    return last_price >= stop_price if buys else last_price <= stop_price
 
 
 cdef inline void trigger(Core *core, uint32_t instrument_index, Order *order) noexcept nogil:

@@ -79,11 +79,19 @@ cdef inline size_t command_bytes(uint8_t frame_type) noexcept nogil:
         return EPOCH_BYTES
     if frame_type == TYPE_NEW_DAY:
         return NEW_DAY_BYTES
+    if frame_type == TYPE_SHARD_MARK:
+        return SHARD_MARK_BYTES
+    if frame_type == TYPE_ADOPT_ORDER:
+        return ADOPT_ORDER_BYTES
+    if frame_type == TYPE_ADOPT_INSTRUMENT:
+        return ADOPT_INSTRUMENT_BYTES
+    if frame_type == TYPE_MOVE_OUT:
+        return MOVE_OUT_BYTES
     return 0
 
 
 cdef inline size_t event_bytes(uint8_t frame_type) noexcept nogil:
-    """The size of an event's body; 0 when the type is of none."""
+    """The size of an event's body that no snapshot has; 0 when the type is of none."""
     if frame_type == TYPE_TRADE:
         return TRADE_BYTES
     if frame_type == TYPE_CANCELED:
@@ -107,6 +115,8 @@ cdef inline size_t snapshot_bytes(uint8_t frame_type) noexcept nogil:
         return INSTRUMENT_STATE_BYTES
     if frame_type == TYPE_MARKET_STATE:
         return MARKET_STATE_BYTES
+    if frame_type == TYPE_MARK_STATE:
+        return MARK_STATE_BYTES
     if frame_type == TYPE_SNAPSHOT:
         return SNAPSHOT_BYTES
     if frame_type == TYPE_SNAPSHOT_END:
@@ -267,7 +277,10 @@ cdef inline size_t write_event(
         store_u32(body + TRIGGERED_QUANTITY_AT, event.quantity)
         store_u64(body + TRIGGERED_PRICE_AT, event.price)
         return TRIGGERED_BYTES
-    store_u32(body + REJECTED_CLIENT_AT, event.client)
-    store_u32(body + REJECTED_USER_REF_NUM_AT, event.user_ref_num)
-    store_u16(body + REJECTED_REASON_AT, event.reason)
-    return REJECTED_BYTES
+    if event.type == TYPE_REJECTED:
+        store_u32(body + REJECTED_CLIENT_AT, event.client)
+        store_u32(body + REJECTED_USER_REF_NUM_AT, event.user_ref_num)
+        store_u16(body + REJECTED_REASON_AT, event.reason)
+        return REJECTED_BYTES
+    memcpy(body, event, snapshot_bytes(event.type))
+    return snapshot_bytes(event.type)

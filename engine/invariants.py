@@ -3,22 +3,25 @@
 from typing import TYPE_CHECKING
 
 from engine.book import Instrument, Ladder
-from engine.codes import RESTING_TIMES, WITH_LIMIT, WITH_STOP
+from engine.codes import RESTING_TIMES, TRADING_STATES, WITH_LIMIT, WITH_STOP
 from engine.days import is_day
 from engine.orders import Order
-from feed.messages import OrderType, Side
+from feed.messages import OrderType, Side, TradingState
 
 if TYPE_CHECKING:
     from engine.market import Market
 
 
-def check(market: "Market") -> None:
+def check(market: "Market", mark_limit: int) -> None:
     """Raise AssertionError when the market breaks an invariant of docs/machine.md."""
     assert market.day == 0 or is_day(market.day), "the day is no date"
+    assert len(market.marks) <= mark_limit, "more shards are marked than may be"
+    assert all(shard and sequence for shard, sequence in market.marks.items()), "an empty mark"
     standing: dict[int, Order] = {}
     for symbol, instrument in market.instruments.items():
         assert symbol == instrument.symbol, "instrument under another symbol"
         _check_instrument(instrument)
+        _check_move(instrument)
         for ladder in instrument.ladders:
             for order in ladder.orders():
                 assert order.symbol == symbol, "order in another instrument's book"
@@ -59,6 +62,18 @@ def _check_instrument(instrument: Instrument) -> None:
                 assert order.is_buy == is_buy, "stop on the wrong side"
                 assert order.stop_price == level.price, "stop misplaced"
                 assert order.order_type in WITH_STOP, "an order waits that is no stop order"
+
+
+def _check_move(instrument: Instrument) -> None:
+    has_orders = any(ladder.best for ladder in instrument.ladders)
+    assert instrument.state in TRADING_STATES, "unknown trading state"
+    if instrument.state == TradingState.MOVED:
+        assert instrument.moves, "an instrument is gone that never moved"
+        assert not has_orders, "an instrument is gone, and orders of it are left"
+    if instrument.state == TradingState.ARRIVING:
+        assert instrument.adopted_sequence or not has_orders, "orders that nobody adopted"
+    else:
+        assert not instrument.adopted_sequence, "orders adopted without an arrival"
 
 
 def _check_ladder(ladder: Ladder) -> None:

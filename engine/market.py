@@ -6,23 +6,25 @@ It is a pure function of its commands. docs/machine.md tells its rules in words.
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
-from engine import invariants, restoring, state
+from engine import invariants, moving, restoring, state
 from engine.book import Instrument
-from engine.checks import refuse_enter, refuse_replace
+from engine.checks import refuse_enter, refuse_listing, refuse_replace
 from engine.codes import (
     MASS_CANCEL_REASONS,
     RESTING_TIMES,
     SELF_TRADE_MODES,
-    SHORT_SALE_CODES,
-    TRADING_STATES,
+    SETTABLE_STATES,
 )
 from engine.days import is_day
+from engine.listed import ListedInstrument
 from engine.matching import Matcher
 from engine.orders import Client, Order
 from engine.rejects import RejectReason
 from feed.book import BookEntry
 from feed.messages import (
     ALL_SYMBOLS,
+    AdoptInstrument,
+    AdoptOrder,
     BookSide,
     Canceled,
     CancelOrder,
@@ -35,17 +37,20 @@ from feed.messages import (
     LogIn,
     MassCancel,
     Message,
+    MoveOut,
     NewDay,
     Rejected,
     Replaced,
     ReplaceOrder,
     SetTradingState,
+    ShardMark,
     State,
     TimeInForce,
     TradingState,
 )
 
 MAX_LIVE_ORDERS = 4_000_000  # bounds the machine's memory: some 400 bytes an order
+MAX_MARKS = 64  # how many other shards are marked: more than an exchange has
 
 _NOBODY = 0  # the client of commands that no client sent
 _DAY = int(TimeInForce.DAY)
@@ -59,6 +64,7 @@ class Market:
         self.clients: dict[int, Client] = {}
         self.orders: dict[int, Order] = {}  # the live ones, by number
         self.day = 0  # as YYYYMMDD; 0 before the first
+        self.marks: dict[int, int] = {}  # how far another shard's list is told of here, by shard
         self._matcher = Matcher(self.orders)
 
     def admits(self, login: int, command: Command) -> bool:
@@ -66,7 +72,7 @@ class Market:
         match command:
             case EnterOrder() | ReplaceOrder():
                 client = self._client_under(login, command.client)
-                return client is not None and command.user_ref_num > client.last_user_ref_num
+                return client is not None and _is_new(client, command.user_ref_num)
             case CancelOrder():
                 client = self._client_under(login, command.client)
                 if client is None:
@@ -80,15 +86,21 @@ class Market:
                 if client is None:
                     return False
                 if command.user_ref_num:
-                    return command.user_ref_num > client.last_user_ref_num
+                    return _is_new(client, command.user_ref_num)
                 is_known = command.reason in MASS_CANCEL_REASONS
                 return is_known and bool(self._orders_to_cancel(client, command.symbol))
             case LogIn():
-                known = self.clients.get(command.client)
-                current = 0 if known is None else known.login
-                return command.client != _NOBODY and command.login not in (0, current)
+                return self._admits_log_in(command)
             case DefineInstrument():
                 return not self._is_listed(command)
+            case ShardMark():
+                return self._admits_mark(command)
+            case MoveOut():
+                return moving.may_move_out(self, command)
+            case AdoptInstrument():
+                return moving.may_adopt_instrument(self, command)
+            case AdoptOrder():
+                return moving.may_adopt_order(self, command)
             case SetTradingState() | NewDay() | Epoch():
                 return True
             case _:
@@ -116,6 +128,15 @@ class Market:
                 return self._set_trading_state(command)
             case NewDay():
                 return self._new_day(command)
+            case ShardMark():
+                return self._mark(command)
+            case MoveOut():
+                gone = moving.move_out(self, command)
+                return gone if isinstance(gone, list) else _refused(gone)
+            case AdoptInstrument():
+                return _refused(moving.adopt_instrument(self, command))
+            case AdoptOrder():
+                return _refused(moving.adopt_order(self, sequence, command, MAX_LIVE_ORDERS))
             case Epoch():
                 return []
             case _:
@@ -123,7 +144,7 @@ class Market:
 
     def check(self) -> None:
         """Raise AssertionError when an invariant of docs/machine.md does not hold."""
-        invariants.check(self)
+        invariants.check(self, MAX_MARKS)
 
     def digest(self) -> bytes:
         """The SHA-256 of the whole state: of each of its records, the type and the body."""
@@ -138,7 +159,14 @@ class Market:
 
         Raises ValueError when no market can have such a state, and stays empty.
         """
-        restoring.restore(self, records, MAX_LIVE_ORDERS)
+        restoring.restore(self, records, MAX_LIVE_ORDERS, MAX_MARKS)
+
+    def listed(self) -> Iterator[ListedInstrument]:
+        """Each instrument by symbol, as operators are told of it."""
+        for symbol in sorted(self.instruments):
+            instrument = self.instruments[symbol]
+            orders = sum(len(level.orders) for each in instrument.ladders for level in each)
+            yield ListedInstrument(symbol, instrument.state, instrument.moves, orders)
 
     def book_entries(self) -> Iterator[BookEntry]:
         """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
@@ -226,39 +254,42 @@ class Market:
         client = self.clients.setdefault(command.client, Client())
         client.login = command.login
         client.self_trade_prevention = command.self_trade_prevention
+        client.home_sequence = command.home_sequence
         return []
 
     def _define_instrument(self, command: DefineInstrument) -> list[Event]:
-        reason = None
-        if command.symbol == ALL_SYMBOLS:
-            reason = RejectReason.INVALID_SYMBOL
-        elif command.symbol in self.instruments:
-            reason = RejectReason.INSTRUMENT_EXISTS
-        elif not (command.tick_size and command.lot_size):
-            reason = RejectReason.INVALID_TICK_OR_LOT_SIZE
-        elif command.short_sale not in SHORT_SALE_CODES:
-            reason = RejectReason.INVALID_SHORT_SALE
-        if reason is not None:
-            return [Rejected(_NOBODY, 0, reason)]
-        self.instruments[command.symbol] = Instrument(*command)
-        return []
+        reason = refuse_listing(*command, is_free=command.symbol not in self.instruments)
+        if reason is None:
+            self.instruments[command.symbol] = Instrument(*command)
+        return _refused(reason)
 
     def _set_trading_state(self, command: SetTradingState) -> list[Event]:
         instrument = self.instruments.get(command.symbol)
         if instrument is None:
-            return [Rejected(_NOBODY, 0, RejectReason.UNKNOWN_SYMBOL)]
-        if command.state not in TRADING_STATES:
-            return [Rejected(_NOBODY, 0, RejectReason.INVALID_TRADING_STATE)]
-        instrument.is_halted = command.state == TradingState.HALTED
+            return _refused(RejectReason.UNKNOWN_SYMBOL)
+        if command.state not in SETTABLE_STATES:
+            return _refused(RejectReason.INVALID_TRADING_STATE)
+        if instrument.state == TradingState.MOVED:
+            return _refused(RejectReason.MOVED)
+        if instrument.state == TradingState.ARRIVING and command.state != TradingState.HALTED:
+            return _refused(RejectReason.NOT_HALTED)
+        instrument.state = command.state
+        instrument.adopted_sequence = 0
         return []
 
     def _new_day(self, command: NewDay) -> list[Event]:
         if not is_day(command.day) or command.day <= self.day:
-            return [Rejected(_NOBODY, 0, RejectReason.INVALID_DAY)]
+            return _refused(RejectReason.INVALID_DAY)
         self.day = command.day
         expired = [order for order in self.orders.values() if order.time_in_force == _DAY]
         expired.sort(key=lambda order: order.number)
         return [self._take_off(order, order.leaves, CancelReason.EXPIRED) for order in expired]
+
+    def _mark(self, command: ShardMark) -> list[Event]:
+        if not self._admits_mark(command):
+            return _refused(RejectReason.INVALID_MARK)
+        self.marks[command.shard] = command.sequence
+        return []
 
     def _take_off(self, order: Order, quantity: int, reason: CancelReason) -> Canceled:
         assert order.ladder is not None
@@ -273,6 +304,19 @@ class Market:
         ]
         return sorted(orders, key=lambda order: order.number)
 
+    def _admits_log_in(self, command: LogIn) -> bool:
+        client = self.clients.get(command.client) or Client()
+        return (
+            command.client != _NOBODY
+            and command.login not in (0, client.login)
+            and command.home_sequence >= client.home_sequence
+        )
+
+    def _admits_mark(self, command: ShardMark) -> bool:
+        last = self.marks.get(command.shard, 0)
+        has_room = last != 0 or len(self.marks) < MAX_MARKS
+        return command.shard != 0 and command.sequence > last and has_room
+
     def _is_listed(self, command: DefineInstrument) -> bool:
         """Whether an instrument is listed exactly so; to list it again would be superfluous."""
         known = self.instruments.get(command.symbol)
@@ -282,8 +326,22 @@ class Market:
         return listed == tuple(command)
 
     def _client_under(self, login: int, number: int) -> Client | None:
+        """The client, if this is its log-in; before its first one, it has none."""
         client = self.clients.get(number)
-        return client if client is not None and login == client.login else None
+        return client if client is not None and login == client.login and login != 0 else None
+
+
+def _is_new(client: Client, user_ref_num: int) -> bool:
+    """Whether the client has not used this number here.
+
+    One of an order that came from another shard may be above the last one that it used here.
+    """
+    return user_ref_num > client.last_user_ref_num and user_ref_num not in client.orders
+
+
+def _refused(reason: RejectReason | None) -> list[Event]:
+    """What becomes of a command that no client sent: nothing to tell, where it is not refused."""
+    return [] if reason is None else [Rejected(_NOBODY, 0, reason)]
 
 
 def _replaced(order: Order, command: ReplaceOrder, *, keeps_priority: bool) -> Replaced:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from engine.listed import ListedInstrument
 from engine.machine import Machine
 from engine.market import Market
 from engine.reference import Reference
@@ -24,6 +25,9 @@ class MarketMachine(Machine, Protocol):
 
     def is_listed(self, symbol: bytes) -> bool:
         """Whether there is an instrument with this symbol, padded to eight bytes."""
+
+    def instruments(self) -> Iterable[ListedInstrument]:
+        """Each instrument by symbol, those that have moved to another shard included."""
 
     def book_entries(self) -> Iterable[BookEntry]:
         """The resting orders as a subscriber knows them, for `feed.book.book_digest`."""
@@ -50,6 +54,10 @@ class ReferenceMarket(Reference):
     def is_listed(self, symbol: bytes) -> bool:
         """Whether there is an instrument with this symbol."""
         return symbol in self.rules.instruments
+
+    def instruments(self) -> Iterable[ListedInstrument]:
+        """Each instrument by symbol."""
+        return self.rules.listed()
 
     def book_entries(self) -> Iterable[BookEntry]:
         """The resting orders as a subscriber knows them."""

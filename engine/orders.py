@@ -16,10 +16,17 @@ _BUY = int(Side.BUY)
 class Client:
     """What the machine remembers of a client for the rest of the list."""
 
-    __slots__ = ("last_user_ref_num", "login", "orders", "self_trade_prevention")
+    __slots__ = (
+        "home_sequence",
+        "last_user_ref_num",
+        "login",
+        "orders",
+        "self_trade_prevention",
+    )
 
     def __init__(self) -> None:
-        self.login = 0
+        self.login = 0  # 0 before the first: orders may come from another shard earlier
+        self.home_sequence = 0  # of the log-in, in the list of the client's home shard
         self.last_user_ref_num = 0
         self.self_trade_prevention = int(SelfTradePrevention.OFF)
         self.orders: dict[int, Order] = {}  # the live ones, by user_ref_num

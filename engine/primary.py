@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.commit import CommitRule
-from engine.machine import Machine
+from engine.machine import Machine, Sequenced
 from feed.codec import RETRANSMISSION, PacketHeader
 from feed.datagrams import HolderWord, Submission, encode_submission
 from feed.frames import encode_packets
@@ -103,21 +103,22 @@ class Primary:
         listings = (encode_submission(Submission(0, command)) for command in commands)
         self.submit(b"".join(listings), time_ns)
 
-    def submit(self, submissions: bytes, time_ns: int) -> None:
-        """Take whole submissions from a gateway, in their order; what is not admitted is dropped
-        without a trace."""
+    def submit(self, submissions: bytes, time_ns: int) -> Sequenced:
+        """Take whole submissions, in their order; what is not admitted is dropped without a
+        trace."""
         self._set_time(time_ns)
-        run, not_admitted = self.machine.submit(
-            submissions, self.last_sequence + 1, self._last_time_ns
-        )
-        self.not_admitted += not_admitted
-        self._write(run)
+        sequenced = self.machine.submit(submissions, self.last_sequence + 1, self._last_time_ns)
+        self.not_admitted += sequenced.not_admitted
+        self._write(sequenced.run)
+        return sequenced
 
-    def sequence(self, command: Command, time_ns: int) -> None:
+    def sequence(self, command: Command, time_ns: int) -> Run:
         """Give a command its place in the list, stamped with `time_ns` (since 1970), and carry
-        it out."""
+        it out; its group."""
         self._set_time(time_ns)
-        self._write(self.machine.carry_out(command, self.last_sequence + 1, self._last_time_ns))
+        run = self.machine.carry_out(command, self.last_sequence + 1, self._last_time_ns)
+        self._write(run)
+        return run
 
     def flush(self, now_ns: int) -> list[bytes]:
         """The packets of all frames since the last flush, to be sent now.

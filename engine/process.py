@@ -14,10 +14,9 @@ import structlog
 
 from engine.command_port import CommandPort
 from engine.control import Answer, ControlServer
-from engine.days import is_day
 from engine.markets import MarketMachine, market_builder
+from engine.operating import Operating
 from engine.primary import LeadSettings, Primary
-from engine.rejects import RejectReason
 from engine.replica import Replica, ReplicaRules, State
 from engine.settings import InstrumentSettings, ReplicaSettings
 from engine.snapshots import Snapshots
@@ -30,10 +29,7 @@ from feed.keeping import Keeping
 from feed.listener import Listener
 from feed.messages import (
     DefineInstrument,
-    NewDay,
-    SetTradingState,
     ShortSale,
-    TradingState,
     symbol_field,
 )
 from feed.multicast import FeedSender
@@ -101,6 +97,7 @@ class ReplicaProcess:
             snapshots=_snapshots(keeping, shard.journal),
         )
         self._settings = settings
+        self._operating = Operating(self.replica, self.turn, time.time_ns)
         self._control = ControlServer(self._handle)
         self._commands = CommandPort(self.replica, self.turn)
         self._member = Member(
@@ -302,10 +299,6 @@ class ReplicaProcess:
         match request:
             case {"request": "status"}:
                 return self.summary(digests=bool(request.get("digests")))
-            case {"request": "halt" | "resume" as wanted, "symbol": str(symbol)}:
-                return self._set_trading_state(wanted, symbol)
-            case {"request": "new-day", "day": int(day)}:
-                return self._begin_day(day)
             case {"request": "session"} if self._settings.drills:
                 number, password = self._member.session()
                 return {"session_id": f"{number:x}", "password": password}
@@ -313,45 +306,7 @@ class ReplicaProcess:
                 self._dies_in_group = True
                 return {"name": self.replica.name}
             case _:
-                return {
-                    "error": 'known requests: "status"; "halt" and "resume" with a "symbol";'
-                    ' "new-day" with a "day" as 20261231'
-                }
-
-    def _begin_day(self, day: int) -> Answer:
-        primary = self.replica.primary
-        if primary is None:
-            return self._not_primary()
-        current, before = self._market.day, primary.last_sequence
-        if is_day(day) and day > current:
-            primary.sequence(NewDay(day), time.time_ns())
-            self.turn()
-        if self._market.day == current:
-            reason = RejectReason.INVALID_DAY.text
-            return {"error": f"{day} does not begin after {current}: {reason}"}
-        log.info("a new day", day=day, sequence=before + 1)
-        expired = primary.last_sequence - before - 1
-        return {"day": day, "sequence": before + 1, "expired": expired}
-
-    def _not_primary(self) -> Answer:
-        leader = self.replica.leader
-        return {"error": f"{self.replica.name} is not the primary", "primary": leader}
-
-    def _set_trading_state(self, wanted: str, symbol: str) -> Answer:
-        primary = self.replica.primary
-        if primary is None:
-            return self._not_primary()
-        try:
-            field = symbol_field(symbol)
-        except ValueError as error:
-            return {"error": str(error)}
-        if not self._market.is_listed(field):
-            return {"error": f"{symbol} is not listed here"}
-        state = TradingState.HALTED if wanted == "halt" else TradingState.TRADING
-        primary.sequence(SetTradingState(field, state), time.time_ns())
-        self.turn()
-        log.info("trading state set", symbol=symbol, state=state.name)
-        return {"symbol": symbol, "state": state.name, "sequence": primary.last_sequence}
+                return self._operating.handle(request)
 
 
 def lead_settings(payload_limit_bytes: int, failover: FailoverSettings) -> LeadSettings:

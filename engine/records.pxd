@@ -1,10 +1,11 @@
 # cython: language_level=3
 """What the kernel remembers: orders, levels, clients and instruments, each in an arena of its own.
 
-Records refer to one another by index. An order is one cache line.
+Records refer to one another by index. An order is one cache line. The marks are few, and lie in a
+table.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine.arena cimport Arena
 from engine.directory cimport Directory
@@ -13,6 +14,7 @@ cdef enum:
     NODE_WIDTH = 32  # keys in a node of a ladder: two cache lines of them
     LADDERS = 4  # of an instrument
     RECENT_BITS = 10  # 2 ** so many levels are found without a search, in the nearest cache
+    MAX_MARKS = 64  # as in `engine.market`
 
 # Which of its instrument's ladders it is. As in `engine.book`, in the order of the digest.
 cdef enum:
@@ -74,8 +76,10 @@ cdef struct Instrument:
     uint32_t lot_size
     uint32_t last_price  # of the last trade; 0 before the first
     uint8_t short_sale
-    uint8_t is_halted
-    uint8_t[42] unused  # up to whole cache lines
+    uint8_t state  # a trading state, as in INSTRUMENT_STATE
+    uint32_t moves  # from shard to shard
+    uint64_t adopted_sequence  # while ARRIVING: the source_sequence of its last order so far
+    uint8_t[24] unused  # up to whole cache lines
 
 
 cdef struct Client:
@@ -86,6 +90,8 @@ cdef struct Client:
     uint32_t last
     uint32_t order_count
     uint8_t self_trade_prevention
+    uint64_t home_sequence  # of its log-in; 0 in its home shard
+    uint8_t[24] unused  # up to a whole cache line
 
 
 cdef struct OrderEntry:
@@ -99,6 +105,7 @@ cdef struct OrderIndex:
     uint32_t count
 
 
+# Of a record of the state, all that stands before the type is its body, as it is in a snapshot.
 cdef struct Event:
     uint64_t number  # of the order; in a TRADE, of the maker
     uint64_t taker_number
@@ -111,11 +118,18 @@ cdef struct Event:
     uint32_t price
     uint32_t stop_price
     uint32_t instrument
-    uint8_t type  # as in its frame
     uint8_t side
     uint8_t reason
     uint8_t capacity
     uint8_t keeps_priority
+    uint8_t[7] unused  # up to a whole cache line: more room than any record wants
+    uint8_t type  # as in its frame
+
+
+# How far another shard's list had come.
+cdef struct Mark:
+    uint64_t sequence
+    uint16_t shard
 
 
 cdef struct Core:
@@ -135,6 +149,8 @@ cdef struct Core:
     uint32_t order_limit
     uint32_t day  # as YYYYMMDD; 0 before the first
     bint out_of_memory  # in the middle of a command: what it left is of no use
+    Mark[MAX_MARKS] marks  # by shard
+    uint32_t mark_count
 
 
 cdef inline Order *order_at(const Core *core, uint32_t index) noexcept nogil:

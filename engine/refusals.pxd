@@ -9,10 +9,14 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from engine.arena cimport NONE
 from engine.crossing cimport has_limit, is_buy, is_within, rests
 from engine.layout cimport (
-    MAX_PRICE, MAX_QUANTITY, REJECT_REASON_HALTED, REJECT_REASON_INVALID_CAPACITY,
-    REJECT_REASON_INVALID_ORDER_TYPE, REJECT_REASON_INVALID_POST_ONLY,
-    REJECT_REASON_INVALID_PRICE, REJECT_REASON_INVALID_QUANTITY, REJECT_REASON_INVALID_SIDE,
-    REJECT_REASON_INVALID_STOP_PRICE, REJECT_REASON_INVALID_TIME_IN_FORCE,
+    MAX_PRICE, MAX_QUANTITY, REJECT_REASON_HALTED, REJECT_REASON_INSTRUMENT_EXISTS,
+    REJECT_REASON_INVALID_CAPACITY, REJECT_REASON_INVALID_ORDER_TYPE,
+    REJECT_REASON_INVALID_POST_ONLY,
+    REJECT_REASON_INVALID_PRICE, REJECT_REASON_INVALID_QUANTITY,
+    REJECT_REASON_INVALID_SHORT_SALE, REJECT_REASON_INVALID_SIDE,
+    REJECT_REASON_INVALID_STOP_PRICE, REJECT_REASON_INVALID_SYMBOL,
+    REJECT_REASON_INVALID_TICK_OR_LOT_SIZE,
+    REJECT_REASON_INVALID_TIME_IN_FORCE, REJECT_REASON_MOVED,
     REJECT_REASON_POST_ONLY_COMBINATION, REJECT_REASON_POST_ONLY_WOULD_TRADE,
     REJECT_REASON_QUANTITY_ALREADY_EXECUTED, REJECT_REASON_SHORT_SALE_FORBIDDEN,
     REJECT_REASON_UNKNOWN_SYMBOL,
@@ -24,11 +28,13 @@ from feed.layout cimport (
     SELF_TRADE_PREVENTION_CANCEL_BOTH, SELF_TRADE_PREVENTION_CANCEL_NEWEST,
     SELF_TRADE_PREVENTION_CANCEL_OLDEST, SELF_TRADE_PREVENTION_OFF, SHORT_SALE_ALLOWED,
     SHORT_SALE_FORBIDDEN, SIDE_BUY, SIDE_SELL, SIDE_SELL_SHORT, TIME_IN_FORCE_FILL_OR_KILL,
-    TIME_IN_FORCE_IMMEDIATE_OR_CANCEL, TRADING_STATE_HALTED, TRADING_STATE_TRADING,
+    TIME_IN_FORCE_IMMEDIATE_OR_CANCEL, TRADING_STATE_ARRIVING, TRADING_STATE_HALTED,
+    TRADING_STATE_MOVED, TRADING_STATE_TRADING,
 )
 
 cdef enum:
     FINE = 0  # no reject reason
+    ALL_SYMBOLS = 0x2020202020202020  # blanks
 
 
 cdef struct EnterOrder:
@@ -72,8 +78,8 @@ cdef inline uint8_t refuse_enter(const Core *core, const EnterOrder *command) no
         return REJECT_REASON_INVALID_POST_ONLY
     if not is_capacity(command.capacity):
         return REJECT_REASON_INVALID_CAPACITY
-    if instrument.is_halted:
-        return REJECT_REASON_HALTED
+    if instrument.state != TRADING_STATE_TRADING:
+        return refuse_state(instrument)
     if command.side == SIDE_SELL_SHORT and instrument.short_sale == SHORT_SALE_FORBIDDEN:
         return REJECT_REASON_SHORT_SALE_FORBIDDEN
     if not is_quantity(instrument, command.quantity):
@@ -104,8 +110,8 @@ cdef inline uint8_t refuse_replace(
     cdef uint8_t reason
     if not is_time_in_force(command.time_in_force):
         return REJECT_REASON_INVALID_TIME_IN_FORCE
-    if instrument.is_halted:
-        return REJECT_REASON_HALTED
+    if instrument.state != TRADING_STATE_TRADING:
+        return refuse_state(instrument)
     if not is_quantity(instrument, command.quantity):
         return REJECT_REASON_INVALID_QUANTITY
     if command.quantity <= order.executed:
@@ -126,6 +132,28 @@ cdef inline uint8_t refuse_replace(
             rests(command.time_in_force),
         )
     return reason
+
+
+cdef inline uint8_t refuse_state(const Instrument *instrument) noexcept nogil:
+    """Why nothing is entered or replaced where nothing trades."""
+    if instrument.state == TRADING_STATE_MOVED:
+        return REJECT_REASON_MOVED
+    return REJECT_REASON_HALTED
+
+
+cdef inline uint8_t refuse_listing(
+    uint64_t symbol, uint32_t tick_size, uint32_t lot_size, uint8_t short_sale, bint is_free
+) noexcept nogil:
+    """Why an instrument can't be listed so; `is_free`: nothing else stands under its symbol."""
+    if symbol == ALL_SYMBOLS:
+        return REJECT_REASON_INVALID_SYMBOL
+    if not is_free:
+        return REJECT_REASON_INSTRUMENT_EXISTS
+    if tick_size == 0 or lot_size == 0:
+        return REJECT_REASON_INVALID_TICK_OR_LOT_SIZE
+    if not is_short_sale(short_sale):
+        return REJECT_REASON_INVALID_SHORT_SALE
+    return FINE
 
 
 cdef inline uint8_t refuse_prices(
@@ -200,7 +228,12 @@ cdef inline bint is_short_sale(uint8_t code) noexcept nogil:
 
 
 cdef inline bint is_trading_state(uint8_t code) noexcept nogil:
-    return code == TRADING_STATE_HALTED or code == TRADING_STATE_TRADING
+    return (
+        code == TRADING_STATE_HALTED
+        or code == TRADING_STATE_TRADING
+        or code == TRADING_STATE_MOVED
+        or code == TRADING_STATE_ARRIVING
+    )
 
 
 cdef inline bint is_quantity(const Instrument *instrument, uint32_t quantity) noexcept nogil:

@@ -62,3 +62,7 @@ class RejectReason(Reason):
     )
     INVALID_SYMBOL = 23, "a blank symbol stands for all symbols; an instrument needs a name"
     INVALID_DAY = 24, "a day is a date as YYYYMMDD, and later than the one before"
+    MOVED = 25, "the instrument has moved to another shard; send the order again"
+    NOT_HALTED = 26, "an instrument moves only while it is halted; halt it first"
+    INVALID_ORDER = 27, "no live order of the instrument can have these terms"
+    INVALID_MARK = 28, "a mark names a shard, and a later place in its list than the one before"

@@ -5,29 +5,28 @@ As in `engine.restoring`, check by check. What is wrong is told in the reference
 """
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memset
 
-from engine.arena cimport NONE, arena_reserve, arena_take
+from engine.arena cimport NONE, arena_reserve
 from engine.core cimport add_client, add_instrument
-from engine.crossing cimport is_buy, is_stop_reached, is_within, rests
 from engine.days cimport is_day
 from engine.directory cimport directory_find
 from engine.framing cimport body_bytes, opens_group
 from engine.ladder cimport ladder_reserve
-from engine.order_index cimport index_enter, index_entry, index_reserve
+from engine.order_index cimport index_entry, index_reserve
 from engine.records cimport (
-    ASKS, BIDS, BUY_STOPS, LADDERS, SELL_STOPS, Client, Core, Instrument, Level, Order,
-    OrderEntry, client_at, instrument_at, key_of, level_at, order_at,
+    LADDERS, MAX_MARKS, Client, Core, Instrument, Level, Order, OrderEntry, client_at,
+    instrument_at, key_of, level_at, order_at,
 )
 from engine.refusals cimport (
-    is_capacity, is_order_type, is_post_only, is_price, is_quantity, is_self_trade_mode,
-    is_short_sale, is_side, is_time_in_force, is_trading_state,
+    ALL_SYMBOLS, is_price, is_self_trade_mode, is_short_sale, is_trading_state,
 )
-from engine.rules cimport ALL_SYMBOLS
 from engine.sorting cimport Keyed, sort_by_key
-from engine.standing cimport stand
+from engine.terms cimport (
+    Terms, add_order, ladder_of, read_state, refuse_place, refuse_terms, standing_price,
+)
 from feed.layout cimport *
 from feed.wire cimport crc32c, load_u16, load_u32, load_u64
 
@@ -125,6 +124,8 @@ cdef inline const char *take_record(
         return take_client(core, restoring, body)
     if frame_type == TYPE_INSTRUMENT_STATE:
         return take_instrument(core, restoring, body)
+    if frame_type == TYPE_MARK_STATE:
+        return take_mark(core, restoring, body)
     if frame_type == TYPE_MARKET_STATE:
         restoring.has_begun = True
         core.day = load_u32(body + MARKET_STATE_DAY_AT)
@@ -132,6 +133,26 @@ cdef inline const char *take_record(
             return "the day is no date"
         return NULL
     return "no record of a market's state"
+
+
+cdef inline const char *take_mark(
+    Core *core, const Restoring *restoring, const uint8_t *body
+) noexcept nogil:
+    cdef uint16_t shard = load_u16(body + MARK_STATE_SHARD_AT)
+    cdef uint16_t last_shard = core.marks[core.mark_count - 1].shard if core.mark_count else 0
+    cdef uint64_t sequence = load_u64(body + MARK_STATE_SEQUENCE_AT)
+    if restoring.instrument != NONE or restoring.has_clients:
+        return "a mark after the instruments"
+    if shard <= last_shard:
+        return "marks out of order"
+    if sequence == 0:
+        return "a mark at no place"
+    if core.mark_count == MAX_MARKS:
+        return "more marks than a market holds"
+    core.marks[core.mark_count].shard = shard
+    core.marks[core.mark_count].sequence = sequence
+    core.mark_count += 1
+    return NULL
 
 
 cdef inline const char *take_instrument(
@@ -143,6 +164,8 @@ cdef inline const char *take_instrument(
     cdef uint8_t short_sale = body[INSTRUMENT_STATE_SHORT_SALE_AT]
     cdef uint8_t state = body[INSTRUMENT_STATE_STATE_AT]
     cdef uint64_t last_price = load_u64(body + INSTRUMENT_STATE_LAST_PRICE_AT)
+    cdef uint32_t moves = load_u32(body + INSTRUMENT_STATE_MOVES_AT)
+    cdef uint64_t adopted_sequence = load_u64(body + INSTRUMENT_STATE_ADOPTED_SEQUENCE_AT)
     cdef Instrument *instrument
     if restoring.has_clients:
         return "an instrument after the clients"
@@ -160,8 +183,14 @@ cdef inline const char *take_instrument(
     instrument = instrument_at(core, restoring.instrument)
     if last_price and not is_price(instrument, last_price):
         return "a last price that nothing trades at"
-    instrument.is_halted = state == TRADING_STATE_HALTED
+    if state == TRADING_STATE_MOVED and moves == 0:
+        return "an instrument is gone that never moved"
+    if adopted_sequence and state != TRADING_STATE_ARRIVING:
+        return "orders adopted without an arrival"
+    instrument.state = state
     instrument.last_price = <uint32_t> last_price
+    instrument.moves = moves
+    instrument.adopted_sequence = adopted_sequence
     restoring.last_symbol = symbol
     restoring.last_order = NONE
     return NULL
@@ -170,61 +199,46 @@ cdef inline const char *take_instrument(
 cdef inline const char *take_order(
     Core *core, Restoring *restoring, const uint8_t *body
 ) noexcept nogil:
-    cdef uint32_t user_ref_num = load_u32(body + ORDER_STATE_USER_REF_NUM_AT)
-    cdef uint32_t client, index, ladder
+    cdef const Instrument *instrument = instrument_at(core, restoring.instrument)
+    cdef uint64_t number = load_u64(body + ORDER_STATE_NUMBER_AT)
+    cdef Terms terms = read_state(body)
+    cdef uint32_t client
     cdef OrderEntry *entry
-    cdef Order *order
     cdef const char *wrong
     if restoring.instrument == NONE or restoring.has_clients or (
         load_u64(body + ORDER_STATE_SYMBOL_AT) != restoring.last_symbol
     ):
         return "an order apart from its instrument"
-    wrong = refuse_terms(instrument_at(core, restoring.instrument), body)
+    if instrument.state == TRADING_STATE_MOVED or (
+        instrument.state == TRADING_STATE_ARRIVING and instrument.adopted_sequence == 0
+    ):
+        return "an order of an instrument that has none"
+    wrong = refuse_terms(instrument, &terms)
     if wrong != NULL:
         return wrong
     if core.orders.live >= core.order_limit:
         return "more live orders than a market holds"
-    client = client_of(core, restoring, load_u32(body + ORDER_STATE_CLIENT_AT))
+    client = client_of(core, restoring, terms.client)
     if client == NONE or not (
         arena_reserve(&core.orders, 1) and index_reserve(&core.index) and ladder_reserve(core)
         and numbers_reserve(restoring)
     ):
         return no_memory(core)
-    entry = index_entry(core, client, user_ref_num)
+    entry = index_entry(core, client, terms.user_ref_num)
     if entry.order != NONE:
         return "its client has another order by this user_ref_num"
-    index = arena_take(&core.orders)
-    order = order_at(core, index)
-    order.number = load_u64(body + ORDER_STATE_NUMBER_AT)
-    order.client = client
-    order.user_ref_num = user_ref_num
-    order.quantity = load_u32(body + ORDER_STATE_QUANTITY_AT)
-    order.leaves = load_u32(body + ORDER_STATE_LEAVES_AT)
-    order.executed = load_u32(body + ORDER_STATE_EXECUTED_AT)
-    order.price = <uint32_t> load_u64(body + ORDER_STATE_PRICE_AT)
-    order.stop_price = <uint32_t> load_u64(body + ORDER_STATE_STOP_PRICE_AT)
-    order.side = body[ORDER_STATE_SIDE_AT]
-    order.order_type = body[ORDER_STATE_ORDER_TYPE_AT]
-    order.time_in_force = body[ORDER_STATE_TIME_IN_FORCE_AT]
-    order.post_only = body[ORDER_STATE_POST_ONLY_AT]
-    order.capacity = body[ORDER_STATE_CAPACITY_AT]
-    if order.stop_price:
-        ladder = BUY_STOPS if is_buy(order) else SELL_STOPS
-    else:
-        ladder = BIDS if is_buy(order) else ASKS
-    ladder += restoring.instrument * LADDERS
-    wrong = refuse_place(core, restoring, order, ladder)
+    if is_out_of_order(core, restoring, &terms):
+        return "orders out of order"
+    wrong = refuse_place(core, instrument, &terms)
     if wrong != NULL:
         return wrong
-    index_enter(core, entry, index)
-    stand(core, index, ladder, standing_price(order))
-    restoring.numbers[restoring.number_count].key = order.number
-    restoring.numbers[restoring.number_count].index = index
+    restoring.last_order = add_order(core, entry, restoring.instrument, client, number, &terms)
+    restoring.numbers[restoring.number_count].key = number
+    restoring.numbers[restoring.number_count].index = restoring.last_order
     restoring.numbers[restoring.number_count].place = <uint32_t> (
         restoring.sequence - restoring.first_sequence
     )
     restoring.number_count += 1
-    restoring.last_order = index
     return NULL
 
 
@@ -248,6 +262,7 @@ cdef inline const char *take_client(
     client.login = load_u64(body + CLIENT_STATE_LOGIN_AT)
     client.last_user_ref_num = load_u32(body + CLIENT_STATE_LAST_USER_REF_NUM_AT)
     client.self_trade_prevention = mode
+    client.home_sequence = load_u64(body + CLIENT_STATE_HOME_SEQUENCE_AT)
     restoring.has_clients = True
     restoring.last_client = number
     return NULL
@@ -266,74 +281,18 @@ cdef inline uint32_t client_of(
     return index
 
 
-cdef inline uint32_t standing_price(const Order *order) noexcept nogil:
-    return order.stop_price if order.stop_price else order.price
-
-
-cdef inline const char *refuse_terms(
-    const Instrument *instrument, const uint8_t *body
+cdef inline bint is_out_of_order(
+    const Core *core, const Restoring *restoring, const Terms *terms
 ) noexcept nogil:
-    """What no live order of the instrument can say of itself; NULL when it is fine."""
-    cdef uint8_t side = body[ORDER_STATE_SIDE_AT]
-    cdef uint8_t order_type = body[ORDER_STATE_ORDER_TYPE_AT]
-    cdef uint8_t time_in_force = body[ORDER_STATE_TIME_IN_FORCE_AT]
-    cdef uint8_t post_only = body[ORDER_STATE_POST_ONLY_AT]
-    cdef uint32_t quantity = load_u32(body + ORDER_STATE_QUANTITY_AT)
-    cdef uint32_t leaves = load_u32(body + ORDER_STATE_LEAVES_AT)
-    cdef uint32_t executed = load_u32(body + ORDER_STATE_EXECUTED_AT)
-    cdef uint64_t price = load_u64(body + ORDER_STATE_PRICE_AT)
-    cdef uint64_t stop_price = load_u64(body + ORDER_STATE_STOP_PRICE_AT)
-    if not (
-        is_side(side) and is_order_type(order_type) and is_time_in_force(time_in_force)
-        and is_post_only(post_only) and is_capacity(body[ORDER_STATE_CAPACITY_AT])
-    ):
-        return "an unknown code"
-    if side == SIDE_SELL_SHORT and instrument.short_sale == SHORT_SALE_FORBIDDEN:
-        return "a short sale where there are none"
-    if not is_quantity(instrument, quantity):
-        return "a quantity that no order asks for"
-    if leaves == 0:
-        return "an order with nothing left"
-    if <uint64_t> leaves + executed > quantity:
-        return "open and executed are more than what was asked for"
-    if order_type == ORDER_TYPE_LIMIT or order_type == ORDER_TYPE_STOP_LIMIT:
-        if not is_price(instrument, price):
-            return "a price that no order has"
-    elif price:
-        return "a price that no order has"
-    if order_type == ORDER_TYPE_STOP or order_type == ORDER_TYPE_STOP_LIMIT:
-        if not is_price(instrument, stop_price):
-            return "a stop price that no order has"
-        if executed:
-            return "a stop waits that has traded"
-        if post_only == POST_ONLY_YES:
-            return "a stop that is post-only"
-        return NULL
-    if stop_price:
-        return "a stop price that no order has"
-    if order_type != ORDER_TYPE_LIMIT or not rests(time_in_force):
-        return "an order rests that may not"
-    return NULL
-
-
-cdef inline const char *refuse_place(
-    const Core *core, const Restoring *restoring, const Order *order, uint32_t ladder
-) noexcept nogil:
-    """Why an order can't come after the one before it; NULL when it can."""
-    cdef const Instrument *instrument = instrument_at(core, restoring.instrument)
-    cdef int32_t key = key_of(ladder, standing_price(order))
+    """Whether an order of the last instrument can't come after the one before it."""
+    cdef uint32_t ladder = restoring.instrument * LADDERS + ladder_of(terms)
     cdef const Level *before
-    if restoring.last_order != NONE:
-        before = level_at(core, order_at(core, restoring.last_order).level)
-        if ladder < before.ladder or (ladder == before.ladder and key < before.key):
-            return "orders out of order"
-    if ladder % LADDERS == ASKS and (
-        is_within(core, &instrument.ladders[BIDS], key_of(BIDS, order.price))
-    ):
-        return "crossed book"
-    if order.stop_price and is_stop_reached(order, instrument.last_price):
-        return "a stop waits though its price has traded"
-    return NULL
+    if restoring.last_order == NONE:
+        return False
+    before = level_at(core, order_at(core, restoring.last_order).level)
+    return ladder < before.ladder or (
+        ladder == before.ladder and key_of(ladder, standing_price(terms)) < before.key
+    )
 
 
 cdef inline const char *take_whole(Core *core, Restoring *restoring) noexcept nogil:

@@ -33,6 +33,7 @@ from feed.messages import (
     EnterOrder,
     InstrumentState,
     MarketState,
+    MarkState,
     Message,
     OrderState,
     OrderType,
@@ -46,20 +47,26 @@ if TYPE_CHECKING:
     from engine.market import Market
 
 
-def restore(market: "Market", records: Iterable[tuple[int, Message]], order_limit: int) -> None:
+def restore(
+    market: "Market",
+    records: Iterable[tuple[int, Message]],
+    order_limit: int,
+    mark_limit: int,
+) -> None:
     """Make an empty market what the records say; each comes with the number of its frame.
 
     Raises ValueError when no market can have such a state; the market stays empty.
     """
-    if market.day or market.instruments or market.clients:
+    if market.day or market.marks or market.instruments or market.clients:
         raise ValueError("only an empty market can be restored")
-    restoring = _Restoring(order_limit)
+    restoring = _Restoring(order_limit, mark_limit)
     for sequence, record in records:
         wrong = restoring.take(sequence, record)
         if wrong is not None:
             raise StateError(sequence, wrong)
     restoring.close()
     market.day = restoring.day
+    market.marks.update(restoring.marks)
     market.instruments.update(restoring.instruments)
     market.clients.update(restoring.clients)
     market.orders.update(restoring.orders)
@@ -68,15 +75,18 @@ def restore(market: "Market", records: Iterable[tuple[int, Message]], order_limi
 class _Restoring:
     """What has been read so far, in the canonical order of `engine.state`."""
 
-    def __init__(self, order_limit: int) -> None:
+    def __init__(self, order_limit: int, mark_limit: int) -> None:
         self.day = 0
+        self.marks: dict[int, int] = {}
         self.instruments: dict[bytes, Instrument] = {}
         self.clients: dict[int, Client] = {}
         self.orders: dict[int, Order] = {}
         self._order_limit = order_limit
+        self._mark_limit = mark_limit
         self._has_begun = False
         self._instrument: Instrument | None = None  # the last one; None among the clients
         self._last_order: Order | None = None  # of that instrument
+        self._last_shard = 0
         self._last_symbol = b""
         self._last_client = -1
         self._numbers: list[tuple[int, int]] = []  # of each order, and of its frame
@@ -91,6 +101,8 @@ class _Restoring:
             case MarketState():
                 self._has_begun = True
                 return self._take_market(record)
+            case MarkState():
+                return self._take_mark(record)
             case InstrumentState():
                 return self._take_instrument(record)
             case OrderState():
@@ -118,6 +130,19 @@ class _Restoring:
         self.day = record.day
         return None
 
+    def _take_mark(self, record: MarkState) -> str | None:
+        if self._last_symbol or self._last_client >= 0:
+            return "a mark after the instruments"
+        if record.shard <= self._last_shard:
+            return "marks out of order"
+        if not record.sequence:
+            return "a mark at no place"
+        if len(self.marks) >= self._mark_limit:
+            return "more marks than a market holds"
+        self.marks[record.shard] = record.sequence
+        self._last_shard = record.shard
+        return None
+
     def _take_instrument(self, record: InstrumentState) -> str | None:
         if self._last_client >= 0:
             return "an instrument after the clients"
@@ -132,8 +157,14 @@ class _Restoring:
         instrument = Instrument(record.symbol, record.tick_size, record.lot_size, record.short_sale)
         if record.last_price and not is_price(instrument, record.last_price):
             return "a last price that nothing trades at"
-        instrument.is_halted = record.state == TradingState.HALTED
+        if record.state == TradingState.MOVED and not record.moves:
+            return "an instrument is gone that never moved"
+        if record.adopted_sequence and record.state != TradingState.ARRIVING:
+            return "orders adopted without an arrival"
+        instrument.state = record.state
         instrument.last_price = record.last_price
+        instrument.moves = record.moves
+        instrument.adopted_sequence = record.adopted_sequence
         self.instruments[record.symbol] = instrument
         self._instrument = instrument
         self._last_symbol = record.symbol
@@ -144,7 +175,10 @@ class _Restoring:
         instrument = self._instrument
         if instrument is None or record.symbol != instrument.symbol or self._last_client >= 0:
             return "an order apart from its instrument"
-        wrong = _refuse_terms(instrument, record)
+        has_adopted = instrument.state != TradingState.ARRIVING or instrument.adopted_sequence
+        if instrument.state == TradingState.MOVED or not has_adopted:
+            return "an order of an instrument that has none"
+        wrong = refuse_terms(instrument, record)
         if wrong is not None:
             return wrong
         if len(self._numbers) >= self._order_limit:
@@ -155,11 +189,13 @@ class _Restoring:
             self._missing[record.client] = sequence
         if record.user_ref_num in client.orders:
             return "its client has another order by this user_ref_num"
-        order = _order_of(record, client)
-        wrong = _refuse_place(instrument, order, self._last_order)
+        order = order_of(record, client)
+        wrong = _refuse_sequel(instrument, order, self._last_order)
+        if wrong is None:
+            wrong = refuse_place(instrument, order)
         if wrong is not None:
             return wrong
-        _ladder_of(instrument, order).add(order, order.stop_price or order.price)
+        ladder_of(instrument, order).add(order, order.stop_price or order.price)
         client.orders[order.user_ref_num] = order
         self.orders[order.number] = order
         self._numbers.append((order.number, sequence))
@@ -175,12 +211,13 @@ class _Restoring:
         client.login = record.login
         client.last_user_ref_num = record.last_user_ref_num
         client.self_trade_prevention = record.self_trade_prevention
+        client.home_sequence = record.home_sequence
         self._missing.pop(record.client, None)
         self._last_client = record.client
         return None
 
 
-def _refuse_terms(instrument: Instrument, record: OrderState) -> str | None:
+def refuse_terms(instrument: Instrument, record: OrderState) -> str | None:
     """What no live order of the instrument can say of itself; None when it is fine."""
     order_type, stop_price = record.order_type, record.stop_price
     is_known = (
@@ -217,31 +254,40 @@ def _refuse_terms(instrument: Instrument, record: OrderState) -> str | None:
     return None
 
 
-def _refuse_place(instrument: Instrument, order: Order, before: Order | None) -> str | None:
+def refuse_place(instrument: Instrument, order: Order) -> str | None:
+    """Why an order can't stand where its terms put it; None when it can."""
+    if order.stop_price:
+        if is_reached(order, instrument.last_price):
+            return "a stop waits though its price has traded"
+        return None
+    opposite = instrument.asks if order.is_buy else instrument.bids
+    return None if opposite.best_within(order.price) is None else "crossed book"
+
+
+def _refuse_sequel(instrument: Instrument, order: Order, before: Order | None) -> str | None:
     """Why an order can't come after the one before it; None when it can."""
+    if before is None:
+        return None
     ladders = instrument.ladders
-    ladder = _ladder_of(instrument, order)
-    if before is not None:
-        place, place_before = ladders.index(ladder), ladders.index(_ladder_of(instrument, before))
-        price, price_before = (each.stop_price or each.price for each in (order, before))
-        is_better = ladder in (instrument.bids, instrument.sell_stops)
-        is_late = price > price_before if is_better else price < price_before
-        if place < place_before or (place == place_before and is_late):
-            return "orders out of order"
-    if ladder is instrument.asks and instrument.bids.best_within(order.price) is not None:
-        return "crossed book"
-    if order.stop_price and is_reached(order, instrument.last_price):
-        return "a stop waits though its price has traded"
+    ladder = ladder_of(instrument, order)
+    place, place_before = ladders.index(ladder), ladders.index(ladder_of(instrument, before))
+    price, price_before = (each.stop_price or each.price for each in (order, before))
+    is_better = ladder in (instrument.bids, instrument.sell_stops)
+    is_late = price > price_before if is_better else price < price_before
+    if place < place_before or (place == place_before and is_late):
+        return "orders out of order"
     return None
 
 
-def _ladder_of(instrument: Instrument, order: Order) -> Ladder:
+def ladder_of(instrument: Instrument, order: Order) -> Ladder:
+    """Where an order of these terms stands."""
     if order.stop_price:
         return instrument.buy_stops if order.is_buy else instrument.sell_stops
     return instrument.bids if order.is_buy else instrument.asks
 
 
-def _order_of(record: OrderState, client: Client) -> Order:
+def order_of(record: OrderState, client: Client) -> Order:
+    """The order that a record tells of; it stands nowhere yet."""
     command = EnterOrder(
         record.client,
         record.user_ref_num,

@@ -24,7 +24,9 @@ from engine.order_index cimport (
 from engine.records cimport (
     LADDERS, Client, Core, Event, Order, OrderEntry, client_at, instrument_at, level_at, order_at,
 )
-from engine.refusals cimport FINE, EnterOrder, ReplaceOrder, refuse_enter, refuse_replace
+from engine.refusals cimport (
+    ALL_SYMBOLS, FINE, EnterOrder, ReplaceOrder, refuse_enter, refuse_replace,
+)
 from engine.sorting cimport Keyed, sort_by_key
 from engine.standing cimport forget, join_client, leave, take_off
 from feed.layout cimport (
@@ -34,7 +36,6 @@ from feed.layout cimport (
 
 cdef enum:
     NOBODY = 0  # the client of commands that no client sent
-    ALL_SYMBOLS = 0x2020202020202020  # blanks
 
 # What became of a command.
 cdef enum:

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from feed.messages import symbol_field
 from feed.settings import AddressField, HolderSettings, Settings
+from feed.symbols import names_several
 
 
 class MachineKind(StrEnum):
@@ -22,11 +23,14 @@ class InstrumentSettings(Settings):
     tick_size: int = Field(default=100, ge=1, le=2**32 - 1)
     lot_size: int = Field(default=1, ge=1, le=2**32 - 1)
     short_sale: bool = True
+    # Where it is at first, in an exchange of several shards; else its name decides.
+    shard: int | None = Field(default=None, ge=1, le=65535)
 
     @field_validator("symbol")
     @classmethod
     def _symbol_fits_its_field(cls, symbol: str) -> str:
-        symbol_field(symbol)
+        if names_several(symbol_field(symbol)):
+            raise ValueError(f"{symbol!r} is not a symbol: it looks like several")
         return symbol
 
 

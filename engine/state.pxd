@@ -15,7 +15,7 @@ from engine.records cimport (
 )
 from engine.sorting cimport Keyed, sort_by_key
 from feed.layout cimport *
-from feed.wire cimport store_u32, store_u64
+from feed.wire cimport store_u16, store_u32, store_u64
 
 
 # How far a way through the state has come.
@@ -24,7 +24,8 @@ cdef struct Walk:
     Keyed *clients  # by number
     uint32_t instrument_count
     uint32_t client_count
-    uint32_t instrument  # the place of the next one
+    uint32_t mark  # the place of the next one
+    uint32_t instrument  # likewise
     uint32_t client  # likewise
     uint32_t order  # the next one; NONE when none of this instrument is left
     bint has_begun
@@ -41,7 +42,7 @@ cdef inline bint walk_open(Walk *walk, const Core *core) noexcept nogil:
     walk.clients = <Keyed *> malloc(core.clients.used * sizeof(Keyed))
     walk.instrument_count = core.instruments.used - 1
     walk.client_count = core.clients.used - 1
-    walk.instrument = walk.client = 0
+    walk.mark = walk.instrument = walk.client = 0
     walk.order = NONE
     walk.has_begun = False
     spare = <Keyed *> malloc(count * sizeof(Keyed))
@@ -73,6 +74,11 @@ cdef inline uint8_t next_record(const Core *core, Walk *walk, uint8_t *body) noe
         walk.has_begun = True
         store_u32(body + MARKET_STATE_DAY_AT, core.day)
         return TYPE_MARKET_STATE
+    if walk.mark < core.mark_count:
+        store_u16(body + MARK_STATE_SHARD_AT, core.marks[walk.mark].shard)
+        store_u64(body + MARK_STATE_SEQUENCE_AT, core.marks[walk.mark].sequence)
+        walk.mark += 1
+        return TYPE_MARK_STATE
     if walk.order != NONE:
         write_order(core, order_at(core, walk.order), body)
         walk.order = order_after(core, order_at(core, walk.order))
@@ -113,15 +119,25 @@ cdef inline uint32_t order_after(const Core *core, const Order *order) noexcept 
     return NONE if ladder % LADDERS == 0 else first_order(core, ladder)
 
 
+cdef inline uint32_t order_count(const Core *core, uint32_t instrument) noexcept nogil:
+    """How many orders stand in the ladders of an instrument."""
+    cdef uint32_t index = first_order(core, instrument * LADDERS)
+    cdef uint32_t count = 0
+    while index != NONE:
+        count += 1
+        index = order_after(core, order_at(core, index))
+    return count
+
+
 cdef inline void write_instrument(const Instrument *instrument, uint8_t *body) noexcept nogil:
     store_u64(body + INSTRUMENT_STATE_SYMBOL_AT, instrument.symbol)
     store_u32(body + INSTRUMENT_STATE_TICK_SIZE_AT, instrument.tick_size)
     store_u32(body + INSTRUMENT_STATE_LOT_SIZE_AT, instrument.lot_size)
     body[INSTRUMENT_STATE_SHORT_SALE_AT] = instrument.short_sale
-    body[INSTRUMENT_STATE_STATE_AT] = (
-        TRADING_STATE_HALTED if instrument.is_halted else TRADING_STATE_TRADING
-    )
+    body[INSTRUMENT_STATE_STATE_AT] = instrument.state
     store_u64(body + INSTRUMENT_STATE_LAST_PRICE_AT, instrument.last_price)
+    store_u32(body + INSTRUMENT_STATE_MOVES_AT, instrument.moves)
+    store_u64(body + INSTRUMENT_STATE_ADOPTED_SEQUENCE_AT, instrument.adopted_sequence)
 
 
 cdef inline void write_order(const Core *core, const Order *order, uint8_t *body) noexcept nogil:
@@ -147,3 +163,4 @@ cdef inline void write_client(const Client *client, uint8_t *body) noexcept nogi
     store_u64(body + CLIENT_STATE_LOGIN_AT, client.login)
     store_u32(body + CLIENT_STATE_LAST_USER_REF_NUM_AT, client.last_user_ref_num)
     body[CLIENT_STATE_SELF_TRADE_PREVENTION_AT] = client.self_trade_prevention
+    store_u64(body + CLIENT_STATE_HOME_SEQUENCE_AT, client.home_sequence)

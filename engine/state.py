@@ -11,9 +11,9 @@ from feed.messages import (
     ClientState,
     InstrumentState,
     MarketState,
+    MarkState,
     OrderState,
     State,
-    TradingState,
 )
 
 if TYPE_CHECKING:
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 
 def records(market: "Market") -> Iterator[State]:
-    """The market; each instrument by symbol, and the orders in its ladders; clients by number."""
+    """The market; marks by shard; each instrument by symbol, and the orders in its ladders;
+    clients by number."""
     yield MarketState(market.day)
+    for shard in sorted(market.marks):
+        yield MarkState(shard, market.marks[shard])
     for symbol in sorted(market.instruments):
         instrument = market.instruments[symbol]
-        yield _instrument_state(instrument)
+        yield instrument_state(instrument)
         for ladder in instrument.ladders:
             for order in ladder.orders():
-                yield _order_state(order)
+                yield order_state(order)
     for number in sorted(market.clients):
         yield _client_state(number, market.clients[number])
 
@@ -42,18 +45,22 @@ def digest(market: "Market") -> bytes:
     return state.digest()
 
 
-def _instrument_state(instrument: Instrument) -> InstrumentState:
+def instrument_state(instrument: Instrument) -> InstrumentState:
+    """The record of an instrument."""
     return InstrumentState(
         instrument.symbol,
         instrument.tick_size,
         instrument.lot_size,
         instrument.short_sale,
-        TradingState.HALTED if instrument.is_halted else TradingState.TRADING,
+        instrument.state,
         instrument.last_price,
+        instrument.moves,
+        instrument.adopted_sequence,
     )
 
 
-def _order_state(order: Order) -> OrderState:
+def order_state(order: Order) -> OrderState:
+    """The record of a live order."""
     return OrderState(
         order.number,
         order.client,
@@ -73,4 +80,10 @@ def _order_state(order: Order) -> OrderState:
 
 
 def _client_state(number: int, client: Client) -> ClientState:
-    return ClientState(number, client.login, client.last_user_ref_num, client.self_trade_prevention)
+    return ClientState(
+        number,
+        client.login,
+        client.last_user_ref_num,
+        client.self_trade_prevention,
+        client.home_sequence,
+    )

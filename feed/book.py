@@ -3,8 +3,10 @@
 The rules are those of docs/machine.md, seen from outside: an order that was not refused stands with
 its whole quantity, TRADE and CANCELED take from it, REPLACED gives it new terms, a stop order shows
 up once it is TRIGGERED. What a group leaves of its incoming orders joins the book at the group's
-end, so that between groups the book is exactly the engine's, and never crossed. Whoever comes late
-begins with a snapshot instead of the first group.
+end, so that between groups the book is exactly the engine's, and never crossed. A MOVE_OUT takes an
+instrument's orders away, as the ORDER_STATE events of its group tell them; in the shard where they
+arrive, ADOPT_ORDER brings them one by one. Whoever comes late begins with a snapshot instead of the
+first group.
 """
 
 from collections.abc import Iterator
@@ -15,10 +17,13 @@ from sortedcontainers import SortedDict
 from feed.codec import Frame
 from feed.levels import Book, BookEntry, BookError, Level, Order, book_digest, require
 from feed.messages import (
+    AdoptInstrument,
+    AdoptOrder,
     Canceled,
     DefineInstrument,
     EnterOrder,
     InstrumentState,
+    MoveOut,
     OrderState,
     OrderType,
     Rejected,
@@ -112,6 +117,8 @@ class Books:
             for frame, message in zip(frames, messages, strict=True):
                 self._apply(frame, message)
             self._rest()
+            if isinstance(messages[0], MoveOut):
+                self._finish_move(messages[0])
         self.sequence = frames[-1].sequence
 
     def entries(self) -> Iterator[BookEntry]:
@@ -149,10 +156,16 @@ class Books:
                 self._trigger(message)
             case DefineInstrument():
                 self._define(message)
-            case SetTradingState():
+            case SetTradingState() | InstrumentState():
                 self._set_state(message)
+            case OrderState():
+                self._move_order(message)
+            case AdoptInstrument():
+                self._adopt(message)
+            case AdoptOrder():
+                self._adopt_order(frame.sequence, message)
             case _:
-                pass  # log-ins, epochs, and commands whose events say what they did
+                pass  # log-ins, epochs, marks, and commands whose events say what they did
 
     def _restore(self, message: object) -> None:
         """Take in one frame of a snapshot's state; those of a queue come in their priority."""
@@ -162,16 +175,53 @@ class Books:
                 self._set_state(message)
                 self._books[message.symbol].last_price = message.last_price or None
             case OrderState():
-                book, side = self._book(message.symbol), book_side(message.side)
-                order = Order(message.number, book, side, message.price, message.leaves)
-                require(order.quantity > 0, f"order {order.number} lives with nothing left")
-                require(order.number not in self._orders, f"order {order.number} lives twice")
-                order.waits = message.stop_price > 0
-                self._orders[order.number] = order
-                if not order.waits:
-                    book.insert(order)
+                require(message.number not in self._orders, f"order {message.number} lives twice")
+                self._put_in(message.number, message)
             case _:
-                pass  # the day, and what is remembered of clients
+                pass  # the day, the marks, and what is remembered of clients
+
+    def _put_in(self, number: int, message: OrderState | AdoptOrder) -> None:
+        """An order that entered elsewhere stands here: behind those at its price, or it waits."""
+        book, side = self._book(message.symbol), book_side(message.side)
+        order = Order(number, book, side, message.price, message.leaves)
+        require(order.quantity > 0, f"order {number} lives with nothing left")
+        order.waits = message.stop_price > 0
+        self._orders[number] = order
+        if not order.waits:
+            book.insert(order)
+
+    def _adopt(self, message: AdoptInstrument) -> None:
+        """An instrument arrives, new here or from here once; what it traded here is still told."""
+        book = self._books.get(message.symbol)
+        if book is None:
+            book = self._books[message.symbol] = Book(message.symbol)
+        else:
+            is_gone = book.trading_state is TradingState.MOVED
+            require(is_gone, f"{unpad(message.symbol)} arrives, and never left")
+        book.tick_size, book.lot_size = message.tick_size, message.lot_size
+        book.last_price = message.last_price or None
+        book.trading_state = TradingState.ARRIVING
+
+    def _adopt_order(self, number: int, message: AdoptOrder) -> None:
+        arrives = self._book(message.symbol).trading_state is TradingState.ARRIVING
+        require(arrives, f"order {number} arrives, and {unpad(message.symbol)} does not")
+        self._put_in(number, message)
+
+    def _move_order(self, message: OrderState) -> None:
+        """An order leaves with its instrument, as it stands."""
+        order = self._order(message.number)
+        told = (self._book(message.symbol), book_side(message.side), message.price, message.leaves)
+        stands = (order.book, order.side, order.price, order.quantity)
+        is_same = told == stands and order.waits == (message.stop_price > 0)
+        require(is_same, f"order {order.number} leaves with other terms than it has")
+        self._take(order, order.quantity)
+
+    def _finish_move(self, command: MoveOut) -> None:
+        """All orders of the instrument have left; its last trade is still told."""
+        book = self._book(command.symbol)
+        left = [order.number for order in self._orders.values() if order.book is book]
+        require(not left, f"{unpad(command.symbol)} has moved without its orders {left}")
+        book.trading_state = TradingState.MOVED
 
     def _enter(self, number: int, message: EnterOrder) -> None:
         book = self._book(message.symbol)

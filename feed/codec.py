@@ -29,8 +29,13 @@ MESSAGE_TYPES: dict[FrameType, type[Message]] = {
     FrameType.TRIGGERED: messages.Triggered,
     FrameType.REJECTED: messages.Rejected,
     FrameType.NEW_DAY: messages.NewDay,
+    FrameType.SHARD_MARK: messages.ShardMark,
+    FrameType.MOVE_OUT: messages.MoveOut,
+    FrameType.ADOPT_INSTRUMENT: messages.AdoptInstrument,
+    FrameType.ADOPT_ORDER: messages.AdoptOrder,
     FrameType.SNAPSHOT: messages.Snapshot,
     FrameType.MARKET_STATE: messages.MarketState,
+    FrameType.MARK_STATE: messages.MarkState,
     FrameType.INSTRUMENT_STATE: messages.InstrumentState,
     FrameType.ORDER_STATE: messages.OrderState,
     FrameType.CLIENT_STATE: messages.ClientState,
@@ -48,6 +53,10 @@ COMMAND_TYPES = frozenset(
         FrameType.MASS_CANCEL,
         FrameType.SET_TRADING_STATE,
         FrameType.NEW_DAY,
+        FrameType.SHARD_MARK,
+        FrameType.MOVE_OUT,
+        FrameType.ADOPT_INSTRUMENT,
+        FrameType.ADOPT_ORDER,
     }
 )
 

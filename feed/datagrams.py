@@ -35,6 +35,7 @@ SUBMISSION_TYPES = frozenset(
         FrameType.REPLACE_ORDER,
         FrameType.CANCEL_ORDER,
         FrameType.MASS_CANCEL,
+        FrameType.SHARD_MARK,
     }
 )
 

@@ -93,6 +93,10 @@ class Faults:
         self.is_clean = self._shares.is_clean
         self.counters = FaultCounters()
 
+    def for_another(self) -> "Faults":
+        """As bad a network of another receiver, which holds back what is its own."""
+        return self._shares.faults(self._random)
+
     def apply(self, data: bytes) -> list[bytes]:
         """What arrives when `data` is sent: nothing, itself, two of it, earlier ones held back.
 

@@ -76,6 +76,9 @@ class TradingState(IntEnum):
 
     HALTED = ord("H")
     TRADING = ord("T")
+    # Not in ITCH: what a move from one shard to another passes through.
+    MOVED = ord("M")  # it is in another shard now
+    ARRIVING = ord("A")  # its orders are being taken over from another shard
 
 
 class ShortSale(IntEnum):
@@ -125,6 +128,9 @@ class LogIn(NamedTuple):
     client: int
     login: int  # a random number that names this log-in
     self_trade_prevention: int
+    # In any shard but the client's home: the number of the log-in's frame in the home's list. The
+    # latest one there counts, in whatever order they get here. 0 in the home itself.
+    home_sequence: int = 0
 
 
 class EnterOrder(NamedTuple):
@@ -185,6 +191,59 @@ class NewDay(NamedTuple):
     """Command: the day before is over, and this one begins; what was for the day expires."""
 
     day: int  # the date as YYYYMMDD, later than the one before
+
+
+class ShardMark(NamedTuple):
+    """Command: how far another shard's list had come.
+
+    The streams of the clients that are at home here go on with what that list has for them up to
+    there.
+    """
+
+    shard: int
+    sequence: int  # a group's end, later than the mark before
+
+
+class MoveOut(NamedTuple):
+    """Command: a halted instrument goes to another shard. Its state, and its orders, follow as
+    INSTRUMENT_STATE and ORDER_STATE events of the same group."""
+
+    symbol: bytes
+    shard: int  # where it goes
+
+
+class AdoptInstrument(NamedTuple):
+    """Command: an instrument comes from another shard; its orders follow, each as a command."""
+
+    symbol: bytes
+    tick_size: int
+    lot_size: int
+    short_sale: int
+    last_price: int
+    moves: int  # how often it has moved by now, so that no move takes effect twice
+
+
+class AdoptOrder(NamedTuple):
+    """Command: a live order comes with its instrument. Its number is now this frame's.
+
+    Those at one price come in their priority.
+    """
+
+    symbol: bytes
+    moves: int  # the instrument's
+    source_sequence: int  # of its ORDER_STATE frame in the list that it comes from; ascending
+    client: int
+    user_ref_num: int
+    side: int
+    order_type: int
+    time_in_force: int
+    post_only: int
+    capacity: int
+    quantity: int
+    leaves: int
+    executed: int
+    price: int
+    stop_price: int
 
 
 class Trade(NamedTuple):
@@ -268,8 +327,18 @@ class MarketState(NamedTuple):
     day: int  # 0 before the first NEW_DAY
 
 
+class MarkState(NamedTuple):
+    """Snapshot: the last SHARD_MARK of a shard; ascending by shard."""
+
+    shard: int
+    sequence: int
+
+
 class InstrumentState(NamedTuple):
-    """Snapshot: an instrument. The orders of its bids, asks, buy stops and sell stops follow."""
+    """Snapshot: an instrument. The orders of its bids, asks, buy stops and sell stops follow.
+
+    It is an event, too, when the instrument moves to another shard.
+    """
 
     symbol: bytes
     tick_size: int
@@ -277,10 +346,15 @@ class InstrumentState(NamedTuple):
     short_sale: int
     state: int  # a TradingState
     last_price: int  # of the last trade; 0 before the first
+    moves: int = 0  # from shard to shard
+    adopted_sequence: int = 0  # while ARRIVING: the `source_sequence` of its last order so far
 
 
 class OrderState(NamedTuple):
-    """Snapshot: a live order. Those at one price follow one another in their priority."""
+    """Snapshot: a live order. Those at one price follow one another in their priority.
+
+    It is an event, too, when its instrument moves to another shard.
+    """
 
     number: int
     client: int
@@ -305,6 +379,7 @@ class ClientState(NamedTuple):
     login: int
     last_user_ref_num: int
     self_trade_prevention: int
+    home_sequence: int = 0  # of its log-in; 0 in its home shard
 
 
 class SnapshotEnd(NamedTuple):
@@ -323,9 +398,13 @@ Command: TypeAlias = (
     | MassCancel
     | SetTradingState
     | NewDay
+    | ShardMark
+    | MoveOut
+    | AdoptInstrument
+    | AdoptOrder
 )
-Event: TypeAlias = Trade | Canceled | Replaced | Triggered | Rejected
-State: TypeAlias = MarketState | InstrumentState | OrderState | ClientState
+Event: TypeAlias = Trade | Canceled | Replaced | Triggered | Rejected | InstrumentState | OrderState
+State: TypeAlias = MarketState | MarkState | InstrumentState | OrderState | ClientState
 Message: TypeAlias = Command | Event | Snapshot | State | SnapshotEnd
 
 

@@ -13,14 +13,26 @@ def type_bit(frame_type: FrameType) -> int:
     return 1 << frame_type - ord("A")
 
 
+# What a snapshot tells of a machine; a list tells of an instrument and its orders in the same words
+# when they leave it.
+STATE_TYPES = sum(
+    type_bit(frame_type)
+    for frame_type in (
+        FrameType.MARKET_STATE,
+        FrameType.MARK_STATE,
+        FrameType.INSTRUMENT_STATE,
+        FrameType.ORDER_STATE,
+        FrameType.CLIENT_STATE,
+    )
+)
+
 # What stands in snapshots, and never in a list.
 SNAPSHOT_TYPES = sum(
     type_bit(frame_type)
     for frame_type in (
         FrameType.SNAPSHOT,
         FrameType.MARKET_STATE,
-        FrameType.INSTRUMENT_STATE,
-        FrameType.ORDER_STATE,
+        FrameType.MARK_STATE,
         FrameType.CLIENT_STATE,
         FrameType.SNAPSHOT_END,
     )

@@ -94,8 +94,13 @@ class FrameType(IntEnum):
     TRIGGERED = ord("G")
     REJECTED = ord("J")
     NEW_DAY = ord("D")
+    SHARD_MARK = ord("K")
+    MOVE_OUT = ord("W")
+    ADOPT_INSTRUMENT = ord("A")
+    ADOPT_ORDER = ord("B")
     SNAPSHOT = ord("S")
     MARKET_STATE = ord("V")
+    MARK_STATE = ord("F")
     INSTRUMENT_STATE = ord("N")
     ORDER_STATE = ord("Q")
     CLIENT_STATE = ord("P")
@@ -193,6 +198,7 @@ BODIES: dict[FrameType, Any] = {
         "client" / cs.Int32ub,
         "login" / cs.Int64ub,
         "self_trade_prevention" / _code(messages.SelfTradePrevention),
+        "home_sequence" / cs.Int64ub,
     ),
     FrameType.ENTER_ORDER: cs.Struct(
         "client" / cs.Int32ub,
@@ -282,6 +288,39 @@ BODIES: dict[FrameType, Any] = {
     FrameType.NEW_DAY: cs.Struct(
         "day" / cs.Int32ub,
     ),
+    FrameType.SHARD_MARK: cs.Struct(
+        "shard" / cs.Int16ub,
+        "sequence" / cs.Int64ub,
+    ),
+    FrameType.MOVE_OUT: cs.Struct(
+        "symbol" / _SYMBOL,
+        "shard" / cs.Int16ub,
+    ),
+    FrameType.ADOPT_INSTRUMENT: cs.Struct(
+        "symbol" / _SYMBOL,
+        "tick_size" / cs.Int32ub,
+        "lot_size" / cs.Int32ub,
+        "short_sale" / _code(messages.ShortSale),
+        "last_price" / cs.Int64ub,
+        "moves" / cs.Int32ub,
+    ),
+    FrameType.ADOPT_ORDER: cs.Struct(
+        "symbol" / _SYMBOL,
+        "moves" / cs.Int32ub,
+        "source_sequence" / cs.Int64ub,
+        "client" / cs.Int32ub,
+        "user_ref_num" / cs.Int32ub,
+        "side" / _code(messages.Side),
+        "order_type" / _code(messages.OrderType),
+        "time_in_force" / _code(messages.TimeInForce),
+        "post_only" / _code(messages.PostOnly),
+        "capacity" / _code(messages.Capacity),
+        "quantity" / cs.Int32ub,
+        "leaves" / cs.Int32ub,
+        "executed" / cs.Int32ub,
+        "price" / cs.Int64ub,
+        "stop_price" / cs.Int64ub,
+    ),
     FrameType.SNAPSHOT: cs.Struct(
         "sequence" / cs.Int64ub,
         "epoch" / cs.Int32ub,
@@ -293,6 +332,10 @@ BODIES: dict[FrameType, Any] = {
     FrameType.MARKET_STATE: cs.Struct(
         "day" / cs.Int32ub,
     ),
+    FrameType.MARK_STATE: cs.Struct(
+        "shard" / cs.Int16ub,
+        "sequence" / cs.Int64ub,
+    ),
     FrameType.INSTRUMENT_STATE: cs.Struct(
         "symbol" / _SYMBOL,
         "tick_size" / cs.Int32ub,
@@ -300,6 +343,8 @@ BODIES: dict[FrameType, Any] = {
         "short_sale" / _code(messages.ShortSale),
         "state" / _code(messages.TradingState),
         "last_price" / cs.Int64ub,
+        "moves" / cs.Int32ub,
+        "adopted_sequence" / cs.Int64ub,
     ),
     FrameType.ORDER_STATE: cs.Struct(
         "number" / cs.Int64ub,
@@ -322,6 +367,7 @@ BODIES: dict[FrameType, Any] = {
         "login" / cs.Int64ub,
         "last_user_ref_num" / cs.Int32ub,
         "self_trade_prevention" / _code(messages.SelfTradePrevention),
+        "home_sequence" / cs.Int64ub,
     ),
     FrameType.SNAPSHOT_END: cs.Struct(
         "state_digest" / _DIGEST,

@@ -19,7 +19,7 @@ from feed.codec import (
 from feed.digest import BLOCK_FRAMES
 from feed.frames import scan_frames
 from feed.messages import Snapshot, SnapshotEnd
-from feed.run import SNAPSHOT_TYPES, Run, empty_run, joined, type_bit
+from feed.run import SNAPSHOT_TYPES, STATE_TYPES, Run, empty_run, joined, type_bit
 from feed.schema import FrameType
 
 # What a file is written and read in: large enough to cost little, small enough to hold several.
@@ -27,7 +27,6 @@ CHUNK_BYTES = 64 << 10
 
 _HEAD_BIT = type_bit(FrameType.SNAPSHOT)
 _END_BIT = type_bit(FrameType.SNAPSHOT_END)
-_STATE_BITS = SNAPSHOT_TYPES & ~(_HEAD_BIT | _END_BIT)
 _TYPE_AT = 2  # in a frame; its length comes before
 _FIRST_STATE_SEQUENCE = 2  # the head is frame 1
 
@@ -128,7 +127,7 @@ class SnapshotReader:
             _require(run[0].type == FrameType.SNAPSHOT, "it does not begin with a snapshot's head")
             self._begin(run)
             rest = run.part(_FIRST_STATE_SEQUENCE, run.last_sequence)
-        _require(not rest.types & ~(_STATE_BITS | _END_BIT), "a frame that is no machine's state")
+        _require(not rest.types & ~(STATE_TYPES | _END_BIT), "a frame that is no machine's state")
         ends = bool(rest.types & _END_BIT)
         before = run.part(run.first_sequence, run.last_sequence - ends)
         _require(not before.end_sequence, "a frame ends the snapshot that is not its end")

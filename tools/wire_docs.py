@@ -27,7 +27,7 @@ from feed.codec import (
 )
 from feed.datagrams import SUBMISSION_TYPES
 from feed.messages import EnterOrder, Message, symbol_field
-from feed.run import SNAPSHOT_TYPES, type_bit
+from feed.run import SNAPSHOT_TYPES, STATE_TYPES, type_bit
 from feed.schema import FrameFlag, FrameType, HolderKind, PacketFlag, RepairKind, ReplayKind
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "wire.md"
@@ -81,11 +81,15 @@ holder listens for these at the address of its repair datagrams."""
 _SNAPSHOT = """\
 A machine's state, as a group of frames of its own, outside of the list: they are numbered from 1,
 and all have the time of the list's frame that the state goes up to. The first is SNAPSHOT.
-MARKET_STATE follows; then, by symbol, each INSTRUMENT_STATE with the ORDER_STATE of its orders:
-bids, asks, buy stops and sell stops, each in the order in which they would trade; then CLIENT_STATE
-by number. The last is SNAPSHOT_END. The digest in it is the SHA-256 over the types and bodies of
-the frames in between. After the group come the list's own frames from `digest_sequence` + 1 to
-`sequence`, as far as there are any: with them the digest of the list can go on.
+MARKET_STATE follows; then MARK_STATE by shard; then, by symbol, each INSTRUMENT_STATE with the
+ORDER_STATE of its orders: bids, asks, buy stops and sell stops, each in the order in which they
+would trade; then CLIENT_STATE by number. The last is SNAPSHOT_END. The digest in it is the SHA-256
+over the types and bodies of the frames in between. After the group come the list's own frames from
+`digest_sequence` + 1 to `sequence`, as far as there are any: with them the digest of the list can
+go on.
+
+INSTRUMENT_STATE and ORDER_STATE stand in lists, too: as the events of a MOVE_OUT, in the same
+order.
 
 A journal keeps a snapshot in a file in just these bytes."""
 
@@ -154,7 +158,7 @@ _HEADER_NOTES: Mapping[str, Mapping[str, str]] = {
     "SUBMISSION_HEADER": {
         "length": "of the whole submission, with this header",
         "type": "which body follows",
-        "login": "the log-in that the client sent it under; in a LOG_IN the new one",
+        "login": "the client's log-in; in a LOG_IN the new one, in a SHARD_MARK 0",
     },
     "DECISION": {
         "epoch": "of the primary that decided; a later one's list may be another",
@@ -173,6 +177,16 @@ _COMMON_NOTES: Mapping[str, str] = {
     "taker_number": "the order number of the one that came in",
     "symbol": "which instrument",
     "client_order_id": "the client's own words, carried and never read",
+    "home_sequence": "the log-in's place in the list of the client's home shard; 0 at home",
+    "shard": "which other shard",
+    "sequence": "a place in the list, the end of a group",
+    "tick_size": "prices are multiples of it",
+    "lot_size": "quantities are multiples of it",
+    "last_price": "of the last trade; 0 before the first",
+    "moves": "how often the instrument has moved from shard to shard",
+    "leaves": "what is open",
+    "executed": "what has traded",
+    "stop_price": "0 for an order without a stop, or not any more",
 }
 
 _CODES: tuple[type[IntEnum], ...] = (
@@ -312,7 +326,9 @@ def _type_table() -> str:
 def _nature(frame_type: FrameType) -> str:
     if frame_type in COMMAND_TYPES:
         return "command"
-    return "snapshot" if type_bit(frame_type) & SNAPSHOT_TYPES else "event"
+    if type_bit(frame_type) & SNAPSHOT_TYPES:
+        return "snapshot"
+    return "event, snapshot" if type_bit(frame_type) & STATE_TYPES else "event"
 
 
 def _body_section(frame_type: FrameType) -> str:

@@ -59,6 +59,7 @@ class Agreement:
         assert self.other.digest() == self.reference.digest()
         entries = list(map(tuple, self.reference.book_entries()))
         assert list(map(tuple, self.other.book_entries())) == entries
+        assert list(self.other.instruments()) == list(self.reference.instruments())
         for symbol in self.reference.rules.instruments:
             assert self.other.is_listed(symbol)
 
@@ -110,7 +111,7 @@ def assert_agreement(build: Build, seed: int, count: int, compare_each: int = 20
     return pair
 
 
-def day(seed: int, count: int = 300) -> Run:
+def day(seed: int, count: int = 400) -> Run:
     """The list of a day with every kind of command, by the reference."""
     pair = Agreement(ReferenceMarket)
     submissions = seeded_submissions(seed, count)

@@ -14,12 +14,15 @@ from random import Random
 from typing import NamedTuple, TypeVar
 
 from engine.market import Market
+from engine.state import order_state
 from feed.datagrams import Submission
 from feed.messages import (
     ALL_SYMBOLS,
     CLIENT_ORDER_ID_BYTES,
     NO_CLIENT_ORDER_ID,
     SYMBOL_BYTES,
+    AdoptInstrument,
+    AdoptOrder,
     CancelOrder,
     CancelReason,
     Capacity,
@@ -29,12 +32,14 @@ from feed.messages import (
     Epoch,
     LogIn,
     MassCancel,
+    MoveOut,
     NewDay,
     OrderType,
     PostOnly,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
+    ShardMark,
     ShortSale,
     Side,
     TimeInForce,
@@ -85,6 +90,7 @@ class Client:
 
     def __init__(self) -> None:
         self.login = 0
+        self.home_sequence = 0
         self.last_user_ref_num = 0
 
 
@@ -131,6 +137,7 @@ class _Day:
         self.state = state
         self.clients = {number: Client() for number in market.clients}
         self.sent: list[Submission] = []  # lately
+        self.move: list[Command] = []  # what is still to come of one
         self.kinds = (
             *((self._enter,) * random.choice((6, 12, 40))),
             *((self._replace,) * random.choice((1, 8))),
@@ -151,9 +158,13 @@ class _Day:
         random = self.random
         if self.sent and self._seldom(20):
             return random.choice(self.sent)  # as a gateway sends it again
+        if self.move and self._seldom(2):
+            return Submission(0, self.move.pop(0))
+        if self._seldom(150):
+            self.move = self._steps_of_a_move()
         number = self._odd(random.choice(self.market.clients), (0, 99, U31, U32 - 1))
         client = self.clients.setdefault(number, Client())
-        if self._seldom(80):
+        if self._seldom(60):
             submission = Submission(self._odd(0, (1, U64)), self._operator())
         elif self._seldom(100):
             submission = self._log_in(number, client)
@@ -164,6 +175,52 @@ class _Day:
         self.sent = [*self.sent[-30:], submission]
         return submission
 
+    def _steps_of_a_move(self) -> list[Command]:
+        """An instrument goes, and comes back from where it went, by what lives now.
+
+        Orders that enter before it is halted are lost on the way.
+        """
+        symbol = self.random.choice(self.market.instruments).symbol
+        known = self.state.instruments.get(symbol)
+        if known is None:
+            return [MoveOut(symbol, 2)]
+        halt = SetTradingState(symbol, TradingState.HALTED)
+        moves = self._odd(min(known.moves + 2, U32), (known.moves, 0, U32))
+        steps: list[Command] = [halt, MoveOut(symbol, self._odd(2, (0, U16)))]
+        steps.append(
+            AdoptInstrument(
+                self._odd(symbol, (ALL_SYMBOLS,)),
+                self._odd(known.tick_size, WORDS),
+                self._odd(known.lot_size, WORDS),
+                self._odd(known.short_sale, (0, U8, *ShortSale)),
+                self._odd(known.last_price, (*ODD_PRICES, self.market.prices[0])),
+                moves,
+            )
+        )
+        orders = [order_state(each) for ladder in known.ladders for each in ladder.orders()]
+        source_sequence = self._odd(1_000, LONG_WORDS)
+        for _, client, user_ref_num, _, *terms in orders[: self.random.choice((3, 50, 500))]:
+            order = AdoptOrder(symbol, moves, source_sequence, client, user_ref_num, *terms)
+            steps.append(self._spoilt(order) if self._seldom(8) else order)
+            source_sequence = min(source_sequence + 1, U64)
+        resume = SetTradingState(symbol, TradingState.TRADING)
+        steps = [step for step in steps if not self._seldom(self.market.odd_one_in)]
+        return [*steps, *self._odd((halt, resume), ((resume, halt, resume),))]
+
+    def _spoilt(self, order: AdoptOrder) -> AdoptOrder:
+        """The order with other terms: wrong as a rule, with room for luck."""
+        codes, quantities = b"\x00\xffBSTLM0134NPO", (order.leaves, order.quantity, *ODD_QUANTITIES)
+        prices = (self._price(0), order.price, order.stop_price)
+        fields: Sequence[tuple[str, Sequence[int]]] = (
+            *((name, codes) for name in ("side", "order_type", "time_in_force", "post_only")),
+            *((name, quantities) for name in ("quantity", "leaves", "executed")),
+            *((name, prices) for name in ("price", "stop_price")),
+            *((name, WORDS) for name in ("moves", "source_sequence", "user_ref_num")),
+            ("client", (0, 99, U31, *self.market.clients)),
+        )
+        name, values = self.random.choice(fields)
+        return order._replace(**{name: self.random.choice(values)})  # type: ignore[arg-type]
+
     def _under(self, client: Client, command: Command) -> Submission:
         earlier = (0, max(client.login - 1, 0), client.login + 1, U64)
         return Submission(self._odd(client.login, earlier), command)
@@ -171,9 +228,12 @@ class _Day:
     def _log_in(self, number: int, client: Client) -> Submission:
         login = self._odd(client.login + 1, (0, client.login, U63 + 1, U64))
         mode = self._code(SelfTradePrevention)
-        if number and login and mode in tuple(SelfTradePrevention):
+        home_sequence = self._odd(client.home_sequence, (client.home_sequence + 1, 0, 1, U63))
+        is_later = home_sequence >= client.home_sequence
+        if number and login and is_later and mode in tuple(SelfTradePrevention):
             client.login = login % U64
-        return Submission(0, LogIn(number, login, mode))
+            client.home_sequence = home_sequence
+        return Submission(0, LogIn(number, login, mode, home_sequence))
 
     def _enter(self, number: int, client: Client) -> Submission:
         random = self.random
@@ -238,6 +298,8 @@ class _Day:
                 SetTradingState(self._odd(instrument.symbol, (ALL_SYMBOLS, new)), state),
                 Epoch(random.choice(WORDS), holder_field("e2")),
                 self._new_day(),
+                self._mark(),
+                MoveOut(self._odd(new, (ALL_SYMBOLS, instrument.symbol)), 2),
                 DefineInstrument(
                     self._odd(new, (ALL_SYMBOLS, instrument.symbol)),
                     self._odd(100, WORDS),
@@ -246,6 +308,11 @@ class _Day:
                 ),
             )
         )
+
+    def _mark(self) -> ShardMark:
+        shard = self._odd(self.random.randrange(1, 100), (0, U16))
+        last = self.state.marks.get(shard, 0)
+        return ShardMark(shard, self._odd(min(last + 9, U64), (last, 0, last + 1, U63)))
 
     def _new_day(self) -> NewDay:
         """The next day, as a rule: absurdly late ones would end what there is to come."""

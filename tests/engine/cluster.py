@@ -13,6 +13,7 @@ from tools.simulation import cluster
 from tools.simulation.holders import HolderNode, ReplicaNode
 from tools.simulation.network import Weather
 from tools.simulation.shard import Shape
+from tools.simulation.subscribers import SubscriberNode
 from tools.simulation.world import MILLISECOND_NS
 
 LISTING = DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)
@@ -97,5 +98,9 @@ class Cluster(cluster.Cluster):
     def deliver(self, packets: Sequence[bytes]) -> None:
         """Late packets arrive, at everybody."""
         for data in packets:
-            for node in (*self.holders.values(), *self.subscribers.values()):
+            nodes: list[HolderNode | SubscriberNode] = [
+                *self.holders.values(),
+                *self.subscribers.values(),
+            ]
+            for node in nodes:
                 node.do(node.life, partial(node.on_packet, data))

@@ -6,12 +6,49 @@ from typing import cast
 
 from engine.markets import MarketMachine, ReferenceMarket
 from feed.codec import encode_frame
-from feed.messages import Message, NewDay, SelfTradePrevention, State, TimeInForce, TradingState
+from feed.messages import (
+    AdoptInstrument,
+    AdoptOrder,
+    Capacity,
+    LogIn,
+    Message,
+    MoveOut,
+    NewDay,
+    OrderType,
+    PostOnly,
+    SelfTradePrevention,
+    ShardMark,
+    ShortSale,
+    State,
+    TimeInForce,
+    TradingState,
+    symbol_field,
+)
 from feed.run import Run, run_of_frames
 from tests.engine.floor import ALICE, BOB, BUY, CAROL, MSFT, SELL, SELL_SHORT, Floor
 from tests.engine.machines import ByBytes
 
 GTC = TimeInForce.GOOD_TILL_CANCEL
+NEW = symbol_field("NEW")
+STRANGER = 4  # whose orders come from another shard
+ARRIVAL = AdoptInstrument(NEW, 5, 10, ShortSale.FORBIDDEN, 100, 3)
+ADOPTED = AdoptOrder(
+    symbol=NEW,
+    moves=3,
+    source_sequence=70,
+    client=ALICE,
+    user_ref_num=9,
+    side=BUY,
+    order_type=OrderType.LIMIT,
+    time_in_force=GTC,
+    post_only=PostOnly.NO,
+    capacity=Capacity.AGENCY,
+    quantity=50,
+    leaves=20,
+    executed=10,
+    price=95,
+    stop_price=0,
+)
 
 
 def rich_market() -> MarketMachine:
@@ -36,6 +73,27 @@ def rich_market() -> MarketMachine:
     floor.enter(BOB, BUY, 20, 50, symbol=MSFT)
     floor.set_state(MSFT, TradingState.HALTED)
     floor.log_in(CAROL, SelfTradePrevention.CANCEL_OLDEST)
+    return driven.machine
+
+
+def moving_market() -> MarketMachine:
+    """A market whose instruments come and go, with marks of two other shards.
+
+    AAPL trades; MSFT has moved away; NEW arrives, by now with a bid and a stop.
+    """
+    driven = ByBytes(ReferenceMarket)
+    floor = Floor(driven)
+    floor.submit(ShardMark(9, 70))
+    floor.submit(ShardMark(2, 5))
+    floor.submit(LogIn(BOB, 77, SelfTradePrevention.OFF, 12))
+    floor.enter(ALICE, BUY, 10, 95)
+    floor.enter(ALICE, BUY, 10, 95, symbol=MSFT)
+    floor.set_state(MSFT, TradingState.HALTED)
+    floor.submit(MoveOut(MSFT, 2))
+    floor.submit(ARRIVAL)
+    floor.submit(ADOPTED)
+    stop = ADOPTED._replace(order_type=OrderType.STOP, price=0, stop_price=105, executed=0)
+    floor.submit(stop._replace(source_sequence=72, client=STRANGER))
     return driven.machine
 
 

@@ -18,6 +18,8 @@ from feed.datagrams import Submission
 from feed.messages import (
     ALL_SYMBOLS,
     NO_CLIENT_ORDER_ID,
+    AdoptInstrument,
+    AdoptOrder,
     CancelOrder,
     CancelReason,
     Capacity,
@@ -25,14 +27,18 @@ from feed.messages import (
     DefineInstrument,
     EnterOrder,
     Epoch,
+    Event,
     LogIn,
     MassCancel,
+    MoveOut,
     NewDay,
+    OrderState,
     OrderType,
     PostOnly,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
+    ShardMark,
     ShortSale,
     Side,
     TimeInForce,
@@ -60,6 +66,7 @@ STRANGER = 4  # does not log in when the day begins
 PRICES = tuple(range(96 * TICK, 104 * TICK, TICK))
 GREATEST_PRICE = 1_999_999_900
 SAME_PRICE = -1  # in the draft of a REPLACE_ORDER: the order's own
+NEXT_TO_ARRIVE = -1  # in the draft of an ADOPT_ORDER: the client and the terms of one that left
 BAD_PRICES = (0, 1, TICK + 1, GREATEST_PRICE + TICK, 2**64 - 1)
 EXTREME_PRICES = (TICK, GREATEST_PRICE)
 BAD_QUANTITIES = (0, 1_000_000, 2**32 - 1)
@@ -75,8 +82,11 @@ class Draft(NamedTuple):
     Its `user_ref_num` counts from the client's last one: 1 is the next one, 0 a repeat (but a
     MASS_CANCEL with 0 stays as it is). The order that a CANCEL_ORDER or REPLACE_ORDER is about is
     given by its place among the client's live ones: 0 is the newest, and a negative one is still
-    to come. The `login` of a LOG_IN counts from the client's current one, and the `day` of a
-    NEW_DAY from the market's, when it is small.
+    to come. The `login` of a LOG_IN counts from the client's current one, its `home_sequence`
+    likewise, and the `day` of a NEW_DAY from the market's, when it is small. The `sequence` of a
+    SHARD_MARK counts from the mark so far; `moves` of the ADOPT commands from the instrument's, and
+    `source_sequence` from the one adopted last. An ADOPT_ORDER of `NEXT_TO_ARRIVE` brings the next
+    of the orders that the symbol's last MOVE_OUT took away.
     """
 
     command: Command
@@ -87,23 +97,41 @@ def submissions(drafts: Iterable[Draft]) -> list[Submission]:
     """The drafts as gateways send them, after the morning's listings; a model does the counting."""
     sent = []
     model = NaiveMarket()
+    gone: dict[bytes, list[OrderState]] = {}
     sequence = 1
     for draft in (*map(Draft, LISTED), *drafts):
-        submission = _settled(draft, model)
+        submission = _settled(draft, model, gone)
         sent.append(submission)
         if model.admits(*submission):
-            sequence += 1 + len(model.apply(sequence, 0, submission.command))
+            events = model.apply(sequence, 0, submission.command)
+            if isinstance(submission.command, MoveOut):
+                gone[submission.command.symbol] = _orders_in(events)
+            sequence += 1 + len(events)
     return sent
 
 
-def _settled(draft: Draft, model: NaiveMarket) -> Submission:
+def _orders_in(events: Iterable[Event]) -> list[OrderState]:
+    return [event for event in events if isinstance(event, OrderState)]
+
+
+def _settled(draft: Draft, model: NaiveMarket, gone: dict[bytes, list[OrderState]]) -> Submission:
     command = draft.command
     number = getattr(command, "client", 0)
     client = model.clients.get(number, Client(0, 0))
     last = client.last_user_ref_num
     match command:
-        case LogIn(login=ahead):
-            command = command._replace(login=max(client.login + ahead, 0))
+        case LogIn(login=ahead, home_sequence=further):
+            command = command._replace(
+                login=max(client.login + ahead, 0),
+                home_sequence=max(client.home_sequence + further, 0),
+            )
+        case ShardMark(shard=shard, sequence=ahead):
+            command = ShardMark(shard, max(model.marks.get(shard, 0) + ahead, 0))
+        case AdoptInstrument(symbol=symbol, moves=ahead):
+            known = model.instruments.get(symbol)
+            command = command._replace(moves=max((known.moves if known else 0) + ahead, 0))
+        case AdoptOrder():
+            command = _arriving(command, model, gone.get(command.symbol, []))
         case NewDay(day=ahead) if ahead < FIRST_DAY:
             command = NewDay((model.day or FIRST_DAY) + ahead)
         case EnterOrder(user_ref_num=ahead):
@@ -127,6 +155,21 @@ def _settled(draft: Draft, model: NaiveMarket) -> Submission:
     return Submission(max(client.login - draft.logins_ago, 0), command)
 
 
+def _arriving(command: AdoptOrder, model: NaiveMarket, gone: list[OrderState]) -> AdoptOrder:
+    if command.client == NEXT_TO_ARRIVE:
+        if gone:
+            _, client, user_ref_num, _, *terms = gone.pop(0)
+            command = AdoptOrder(*command[:3], client, user_ref_num, *terms)
+        else:
+            command = command._replace(client=CLIENTS[0])
+    known = model.instruments.get(command.symbol)
+    moves, adopted = (known.moves, known.adopted_sequence) if known else (0, 0)
+    return command._replace(
+        moves=max(moves + command.moves, 0),
+        source_sequence=max(adopted + command.source_sequence, 0),
+    )
+
+
 def _order_at(place: int, model: NaiveMarket, client: int) -> Order | None:
     live = [order for order in model.orders if order.client == client]
     live.sort(key=lambda order: order.user_ref_num, reverse=True)
@@ -137,12 +180,15 @@ def seeded_submissions(seed: int, count: int) -> list[Submission]:
     """What a seed stands for: always the same commands."""
     random = Random(seed)
     morning = [log_in(random, client) for client in CLIENTS]
-    return submissions([*morning, *(draft(random) for _ in range(count))])
+    rest: list[Draft] = []
+    while len(rest) < count:
+        rest += drafts(random)
+    return submissions([*morning, *rest[:count]])
 
 
 @st.composite
-def _drafts(draw: st.DrawFn) -> Draft:
-    return draft(draw(st.randoms(use_true_random=False)))
+def _drafts(draw: st.DrawFn) -> list[Draft]:
+    return drafts(draw(st.randoms(use_true_random=False)))
 
 
 @st.composite
@@ -153,7 +199,12 @@ def submission_lists(draw: st.DrawFn) -> list[Submission]:
     # Hypothesis makes lists of five or so unless they have a least size, which they keep as they
     # shrink; several lists in a row grow long and still shrink to nothing.
     hours = draw(st.tuples(*[st.lists(_drafts(), max_size=20)] * 6))
-    return submissions([*morning, *chain.from_iterable(hours)])
+    return submissions([*morning, *chain.from_iterable(chain.from_iterable(hours))])
+
+
+def drafts(random: Random) -> list[Draft]:
+    """One command of any kind; now and then all of those that a move takes."""
+    return [draft(random)] if random.randrange(80) < 79 else move(random)
 
 
 def draft(random: Random) -> Draft:
@@ -223,7 +274,59 @@ def mass_cancel(random: Random, client: int) -> Draft:
 def log_in(random: Random, client: int) -> Draft:
     """A client comes back under another log-in, or repeats the last one."""
     mode = _usually(random, tuple(SelfTradePrevention), BAD_CODES, one_in=10)
-    return Draft(LogIn(client, _usually(random, (1,), (0, -1), one_in=5), mode))
+    further = _usually(random, (0,), (1, -1), one_in=4)
+    return Draft(LogIn(client, _usually(random, (1,), (0, -1), one_in=5), mode, further))
+
+
+def move(random: Random) -> list[Draft]:
+    """An instrument goes and comes back, as a rule; each step is left out or taken twice at times.
+
+    Some orders come that nobody sent away, some commands come in between.
+    """
+    symbol = random.choice((AAPL, AAPL, MSFT, NEW))
+    halt = Draft(SetTradingState(symbol, TradingState.HALTED))
+    steps = [halt, Draft(MoveOut(symbol, 2)), Draft(_arrival(random, symbol))]
+    steps += [Draft(_adoption(random, symbol)) for _ in range(random.randrange(10))]
+    taken: list[Draft] = []
+    for step in (*steps, halt):
+        times = _usually(random, (1,), (0, 2), one_in=20)
+        between = [draft(random)] if random.randrange(5) == 0 else []
+        taken += [*[step] * times, *between]
+    return [*taken, Draft(SetTradingState(symbol, TradingState.TRADING))]
+
+
+def _arrival(random: Random, symbol: bytes) -> AdoptInstrument:
+    return AdoptInstrument(
+        symbol,
+        _usually(random, (TICK,), (0, 1), one_in=40),
+        _usually(random, (10 if symbol == MSFT else 1,), (0, 5), one_in=40),
+        _usually(random, tuple(ShortSale), BAD_CODES, one_in=40),
+        _usually(random, (0, *PRICES), (1, GREATEST_PRICE + TICK, 2**64 - TICK), one_in=40),
+        _usually(random, (1,), (0, -1, 2), one_in=12),
+    )
+
+
+def _adoption(random: Random, symbol: bytes) -> AdoptOrder:
+    """An order that arrives: one that left, as a rule, or one with any terms."""
+    order_type = _usually(random, (OrderType.LIMIT,) * 5 + tuple(OrderType), BAD_CODES)
+    quantity = _quantity(random, symbol)
+    return AdoptOrder(
+        symbol=symbol,
+        moves=_usually(random, (0,), (1, -1), one_in=20),
+        source_sequence=_usually(random, (1,), (2, 0, -1), one_in=12),
+        client=random.choice((*(NEXT_TO_ARRIVE,) * 5, *CLIENTS, STRANGER, STRANGER + 1)),
+        user_ref_num=random.randrange(1, 400),
+        side=_usually(random, (Side.BUY, Side.SELL), (Side.SELL_SHORT, *BAD_CODES), one_in=10),
+        order_type=order_type,
+        time_in_force=_usually(random, TIMES_IN_FORCE, BAD_CODES),
+        post_only=_usually(random, (PostOnly.NO,) * 7 + (PostOnly.YES,), BAD_CODES),
+        capacity=_usually(random, tuple(Capacity), BAD_CODES),
+        quantity=quantity,
+        leaves=_usually(random, (quantity,), (quantity // 2, 0, (quantity + 1) % 2**32), one_in=3),
+        executed=_usually(random, (0,), (quantity // 3, 1, 2**32 - 1), one_in=3),
+        price=_price(random) if order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) else 0,
+        stop_price=_price(random) if order_type in (OrderType.STOP, OrderType.STOP_LIMIT) else 0,
+    )
 
 
 def operator_command(random: Random, client: int) -> Draft:
@@ -241,6 +344,9 @@ def operator_command(random: Random, client: int) -> Draft:
         ),
         Epoch(random.randrange(1, 9), holder_field("e1")),
         NewDay(_usually(random, (1, 1, 1, 2, 70), (0, *BAD_DAYS), one_in=5)),
+        ShardMark(_usually(random, (2, 3, 9), (0,), one_in=9), random.choice((1, 1, 50, 0, -1))),
+        MoveOut(NEW, 2),
+        SetTradingState(symbol, random.choice((TradingState.MOVED, TradingState.ARRIVING))),
     )
     return Draft(random.choice((commands[0],) * 5 + commands))
 

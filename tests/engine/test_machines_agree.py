@@ -16,15 +16,24 @@ from hypothesis import strategies as st
 
 from engine.machine import Sequenced
 from engine.markets import ReferenceMarket
-from engine.rejects import RejectReason
 from feed.datagrams import Submission, encode_submission
-from feed.messages import Canceled, CancelOrder, CancelReason, Rejected, Replaced, Trade, Triggered
+from feed.messages import (
+    Canceled,
+    CancelOrder,
+    CancelReason,
+    InstrumentState,
+    OrderState,
+    Rejected,
+    Replaced,
+    Trade,
+    Triggered,
+)
 from tests.engine.agreement import Agreement, answer, assert_agreement, day
 from tests.engine.batches import batches, profile
 from tests.engine.cluster import LISTING
 from tests.engine.machines import MACHINES, Build
 from tests.engine.strategies import PROPERTY, seeded_submissions, submission_lists
-from tests.engine.test_market_model import outcome
+from tests.engine.test_market_model import REACHED, outcome
 from tests.engine.trader import CLIENT, LOGIN, order
 from tests.engine.writing import LOG_IN
 
@@ -110,10 +119,12 @@ def test_random_batches_reach_every_outcome() -> None:
     assert set(outcomes) == {
         Trade,
         Triggered,
+        InstrumentState,
+        OrderState,
         (Replaced, 0),
         (Replaced, 1),
         *((Canceled, reason) for reason in CancelReason),
-        *((Rejected, reason) for reason in RejectReason),
+        *((Rejected, reason) for reason in REACHED),
     }
 
 

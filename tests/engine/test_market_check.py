@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from engine.book import Level
-from engine.market import Market
+from engine.market import MAX_MARKS, Market
 from engine.orders import Order
-from feed.messages import DefineInstrument, ShortSale, symbol_field
+from feed.messages import DefineInstrument, ShortSale, TradingState, symbol_field
 from tests.engine.floor import AAPL, ALICE, BOB, BUY, CAROL, MSFT, SELL, Floor
 
 EMPTY = symbol_field("EMPTY")
@@ -138,6 +138,40 @@ def leave_an_empty_level(market: Market) -> None:
     del market.clients[CAROL].orders[bid.user_ref_num]
 
 
+def arrive(market: Market) -> None:
+    """An instrument arrives with orders that nobody adopted."""
+    market.instruments[AAPL].state = TradingState.ARRIVING
+
+
+def be_gone_and_keep_orders(market: Market) -> None:
+    market.instruments[AAPL].state = TradingState.MOVED
+    market.instruments[AAPL].moves = 1
+
+
+def be_gone_without_a_move(market: Market) -> None:
+    market.instruments[EMPTY].state = TradingState.MOVED
+
+
+def adopt_without_an_arrival(market: Market) -> None:
+    market.instruments[AAPL].adopted_sequence = 1
+
+
+def be_in_no_state(market: Market) -> None:
+    market.instruments[EMPTY].state = 0
+
+
+def mark_no_shard(market: Market) -> None:
+    market.marks[0] = 7
+
+
+def mark_no_place(market: Market) -> None:
+    market.marks[7] = 0
+
+
+def mark_too_many_shards(market: Market) -> None:
+    market.marks.update((shard, 1) for shard in range(1, MAX_MARKS + 2))
+
+
 def change(what: str, client: int = ALICE, by: int = 1) -> Damage:
     """Change a number of the client's first order."""
 
@@ -206,6 +240,14 @@ def be_known_under_a_second_user_ref_num(market: Market) -> None:
         lose_from_its_client,
         belong_to_another_client,
         be_known_under_a_second_user_ref_num,
+        arrive,
+        be_gone_and_keep_orders,
+        be_gone_without_a_move,
+        adopt_without_an_arrival,
+        be_in_no_state,
+        mark_no_shard,
+        mark_no_place,
+        mark_too_many_shards,
         change("leaves"),
         change("executed"),
         change("canceled"),

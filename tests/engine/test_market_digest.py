@@ -5,17 +5,20 @@ import pytest
 from feed.messages import (
     NO_CLIENT_ORDER_ID,
     CancelOrder,
+    CancelReason,
     Capacity,
     Command,
     DefineInstrument,
     EnterOrder,
     LogIn,
     MassCancel,
+    MoveOut,
     OrderType,
     PostOnly,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
+    ShardMark,
     ShortSale,
     Side,
     TimeInForce,
@@ -24,6 +27,8 @@ from feed.messages import (
 )
 from tests.engine.driving import drive
 from tests.engine.machines import MACHINES, ByBytes
+from tests.engine.moves import ARRIVAL
+from tests.engine.moves import ORDER as ADOPTED
 from tests.engine.strategies import seeded_submissions
 
 AAPL = symbol_field("AAPL")
@@ -120,6 +125,12 @@ def test_command_that_is_refused_changes_the_digest_only_by_its_user_ref_num() -
             LogIn(ALICE, 8, SelfTradePrevention.CANCEL_NEWEST),
         ),
         (LogIn(4, 8, SelfTradePrevention.OFF), LogIn(5, 8, SelfTradePrevention.OFF)),
+        (LogIn(4, 8, SelfTradePrevention.OFF), LogIn(4, 8, SelfTradePrevention.OFF, 1)),
+        (ShardMark(2, 7), ShardMark(3, 7)),
+        (ShardMark(2, 7), ShardMark(2, 8)),
+        (ARRIVAL, ARRIVAL._replace(tick_size=10)),
+        (ARRIVAL, ARRIVAL._replace(last_price=0)),
+        (ARRIVAL, ARRIVAL._replace(moves=2)),
         (SetTradingState(AAPL, TradingState.HALTED), SetTradingState(AAPL, TradingState.TRADING)),
     ],
 )
@@ -139,6 +150,33 @@ def test_digest_differs_when_one_field_of_the_state_does(one: Command, other: Co
 )
 def test_digest_differs_when_an_instruments_rules_do(listing: DefineInstrument) -> None:
     assert digest(listing=listing) != digest()
+
+
+@pytest.mark.parametrize(
+    "terms", [{"source_sequence": 71}, {"client": BOB}, {"leaves": 21}, {"executed": 11}]
+)
+def test_digest_differs_when_only_an_adopted_order_does(terms: dict[str, int]) -> None:
+    other = ADOPTED._replace(**terms)  # type: ignore[arg-type]
+    assert digest(ARRIVAL, ADOPTED) != digest(ARRIVAL, other)
+
+
+def test_digest_differs_by_what_is_left_of_an_instrument_that_has_moved() -> None:
+    """Its orders are not, whatever they were; that it was here is."""
+    halt = SetTradingState(AAPL, TradingState.HALTED)
+    gone = digest(halt, MoveOut(AAPL, 2))
+    assert gone != digest(halt)
+    same_last_number = MassCancel(ALICE, 9, AAPL, CancelReason.USER)
+    left: list[Command] = [halt, MoveOut(AAPL, 2), same_last_number]
+    assert digest(order(), *left) == digest(order(price=101), *left) == digest(*left)
+
+
+def test_digest_differs_by_the_last_price_of_an_instrument_that_has_moved() -> None:
+    def after_a_trade_at(price: int) -> bytes:
+        halt = SetTradingState(AAPL, TradingState.HALTED)
+        trade = [order(price=price), order(BOB, 1, side=Side.BUY, price=price)]
+        return digest(*trade, halt, MoveOut(AAPL, 2), spacing=20)
+
+    assert after_a_trade_at(100) != after_a_trade_at(101)
 
 
 def test_digest_differs_when_an_orders_number_does() -> None:

@@ -103,15 +103,18 @@ class Hall:
                 await asyncio.sleep(0.005)
 
     async def leader(self) -> str:
-        """Who leads, once all the others that run follow."""
+        """Who leads, once all the others that run follow, and know that all is committed."""
 
         def leads() -> list[str]:
             return [name for name in self._running if self.state(name) is State.PRIMARY]
 
         def all_alike() -> bool:
-            sequences = {self.processes[name].replica.sequence for name in self._running}
-            votes = {self.processes[name].replica.holder.vote for name in self._running}
-            return bool(leads()) and len(sequences) == 1 and votes == {Vote.COUNTS}
+            replicas = [self.processes[name].replica for name in self._running]
+            # What is not known to be committed goes into no snapshot.
+            sequences = {each.sequence for each in replicas}
+            committed = {each.holder.committed_sequence for each in replicas}
+            votes = {each.holder.vote for each in replicas}
+            return bool(leads()) and len(sequences | committed) == 1 and votes == {Vote.COUNTS}
 
         await self.until(all_alike)
         return leads()[0]

@@ -31,7 +31,7 @@ from feed.messages import (
 from feed.run import Run
 from tests.engine.floor import AAPL, MSFT
 from tests.engine.machines import MACHINES, Build
-from tests.engine.states import frames_of, records, rich_market, run_of_records
+from tests.engine.states import frames_of, moving_market, records, rich_market, run_of_records
 from tests.engine.strategies import PROPERTY, seeded_submissions
 from tests.engine.test_state import EACH_MACHINE
 
@@ -280,32 +280,17 @@ def with_other_fields(random: Random, state: list[State]) -> None:
         old = getattr(record, field)
         if isinstance(old, bytes):
             new: object = random.choice((AAPL, MSFT, ALL_SYMBOLS, bytes(8), b"\xff" * 8))
-        elif field in WIDE_FIELDS:
-            others = [each for each in state if field in each._fields]
-            near = (old + 1, max(old - 1, 0), getattr(random.choice(others), field))
-            new = random.choice((*FIELDS, *near, *near, *near))
         elif field in CODE_FIELDS:
             new = random.choice(CODES)
+        else:
+            others = [each for each in state if field in each._fields]
+            near = (old + 1, max(old - 1, 0), getattr(random.choice(others), field))
+            widest = 2**16 - 1 if field == "shard" else 2**32 - 1
+            new = min(random.choice((*FIELDS, *near, *near, *near)), widest)
         record = record._replace(**{field: new})  # type: ignore[arg-type]
     state[at] = record
 
 
-WIDE_FIELDS = {
-    "day",
-    "tick_size",
-    "lot_size",
-    "last_price",
-    "number",
-    "client",
-    "user_ref_num",
-    "quantity",
-    "leaves",
-    "executed",
-    "price",
-    "stop_price",
-    "login",
-    "last_user_ref_num",
-}
 CODE_FIELDS = {
     "short_sale",
     "state",
@@ -339,7 +324,7 @@ def seeded_state(seed: int) -> list[State]:
     return records(machine)
 
 
-STATES = [RICH, *map(seeded_state, range(3))]
+STATES = [RICH, records(moving_market()), *map(seeded_state, range(3))]
 DAMAGES: tuple[Callable[[Random, list[State]], None], ...] = (
     with_other_fields,
     with_other_fields,

@@ -5,7 +5,7 @@ import pytest
 
 from feed.codec import COMMAND_TYPES, FRAME_TYPES, LONGEST_FRAME_BYTES, MESSAGE_TYPES
 from feed.messages import Command, Event, Snapshot, SnapshotEnd, State
-from feed.run import SNAPSHOT_TYPES, type_bit
+from feed.run import SNAPSHOT_TYPES, STATE_TYPES, type_bit
 from feed.schema import (
     BODIES,
     DECISION,
@@ -31,14 +31,14 @@ def test_every_frame_type_has_one_body_and_one_message_type() -> None:
 
 def test_commands_events_and_what_stands_in_snapshots_are_all_the_messages() -> None:
     commands = {MESSAGE_TYPES[frame_type] for frame_type in COMMAND_TYPES}
-    of_snapshots = {
-        MESSAGE_TYPES[frame_type]
-        for frame_type in FrameType
-        if type_bit(frame_type) & SNAPSHOT_TYPES
-    }
+    states, of_snapshots = (
+        {MESSAGE_TYPES[each] for each in FrameType if type_bit(each) & types}
+        for types in (STATE_TYPES, SNAPSHOT_TYPES)
+    )
     events = set(MESSAGE_TYPES.values()) - commands - of_snapshots
     assert commands == set(Command.__args__)
-    assert of_snapshots == {Snapshot, *State.__args__, SnapshotEnd}
+    assert states == set(State.__args__)
+    assert of_snapshots == {Snapshot, *states, SnapshotEnd} - set(Event.__args__)
     assert events == set(Event.__args__)
 
 

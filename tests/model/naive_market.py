@@ -6,6 +6,9 @@ It reads like the page. Its state is in `tests.model.naive_state`, its checks in
 
 from engine.rejects import RejectReason
 from feed.messages import (
+    AdoptInstrument,
+    AdoptOrder,
+    BookSide,
     Canceled,
     CancelOrder,
     CancelReason,
@@ -14,21 +17,34 @@ from feed.messages import (
     EnterOrder,
     Epoch,
     Event,
+    InstrumentState,
     LogIn,
     MassCancel,
+    MoveOut,
     NewDay,
+    OrderState,
     OrderType,
     Rejected,
     Replaced,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
+    ShardMark,
     TimeInForce,
     Trade,
     TradingState,
     Triggered,
 )
-from tests.model.naive_refusals import RESTING_TIMES, new_order, new_terms, refusal
+from tests.model.naive_refusals import (
+    RESTING_TIMES,
+    adopted_order,
+    arrives,
+    goes_further,
+    has_room,
+    new_order,
+    new_terms,
+    refusal,
+)
 from tests.model.naive_state import Client, Instrument, NaiveState, Order
 
 
@@ -43,22 +59,36 @@ class NaiveMarket(NaiveState):
             return terms != command[1:]
         if isinstance(command, Epoch | SetTradingState | NewDay):
             return True
+        if isinstance(command, ShardMark):
+            return goes_further(self, command)
+        if isinstance(command, MoveOut):
+            known = self.instruments.get(command.symbol)
+            return known is None or known.state != TradingState.MOVED
+        if isinstance(command, AdoptInstrument):
+            return has_room(self, command)
+        if isinstance(command, AdoptOrder):
+            return arrives(self, command)
         client = self.clients.get(command.client)
         if isinstance(command, LogIn):
             is_repeat = client is not None and command.login == client.login
-            return command.client != 0 and command.login != 0 and not is_repeat
-        if client is None or login != client.login:
+            is_late = client is not None and command.home_sequence < client.home_sequence
+            return command.client != 0 and command.login != 0 and not is_repeat and not is_late
+        if client is None or login == 0 or login != client.login:
             return False
         if isinstance(command, MassCancel) and command.user_ref_num == 0:
             targets = self.orders_to_cancel(command.client, command.symbol)
             return bool(targets) and refusal(self, command) is None
-        if isinstance(command, CancelOrder) and command.user_ref_num <= client.last_user_ref_num:
-            order = self.live_order(command.client, command.user_ref_num)
-            return order is not None and command.quantity < order.quantity
-        return command.user_ref_num > client.last_user_ref_num
+        order = self.live_order(command.client, command.user_ref_num)
+        if isinstance(command, CancelOrder) and order is not None:
+            return command.quantity < order.quantity
+        return command.user_ref_num > client.last_user_ref_num and order is None
 
     def apply(self, sequence: int, time_ns: int, command: Command) -> list[Event]:
         """The events that an admitted command causes, in their order."""
+        if isinstance(command, AdoptOrder):
+            if not arrives(self, command):
+                return [rejected(command, RejectReason.INVALID_ORDER)]
+            self.instruments[command.symbol].adopted_sequence = command.source_sequence
         reason = refusal(self, command)
         if isinstance(command, EnterOrder | ReplaceOrder | MassCancel):
             client = self.clients[command.client]
@@ -79,15 +109,52 @@ class NaiveMarket(NaiveState):
             case DefineInstrument(symbol, tick_size, lot_size, short_sale):
                 self.instruments[symbol] = Instrument(tick_size, lot_size, short_sale)
             case SetTradingState(symbol, state):
-                self.instruments[symbol].halted = state == TradingState.HALTED
+                self.instruments[symbol].state = state
+                self.instruments[symbol].adopted_sequence = 0
             case NewDay(day):
                 return self._new_day(day)
+            case ShardMark(shard, mark):
+                self.marks[shard] = mark
+            case MoveOut(symbol):
+                return self._move_out(symbol)
+            case AdoptInstrument(symbol, tick_size, lot_size, short_sale, last_price, moves):
+                self.instruments[symbol] = Instrument(
+                    tick_size,
+                    lot_size,
+                    short_sale,
+                    state=TradingState.ARRIVING,
+                    last_price=last_price or None,
+                    moves=moves,
+                )
+            case AdoptOrder():
+                self.clients.setdefault(command.client, Client(0, SelfTradePrevention.OFF))
+                self._leave_standing(adopted_order(sequence, command))
         return []
 
     def _log_in(self, command: LogIn) -> None:
         client = self.clients.setdefault(command.client, Client(0, 0))
         client.login = command.login
         client.self_trade_prevention = command.self_trade_prevention
+        client.home_sequence = command.home_sequence
+
+    def _move_out(self, symbol: bytes) -> list[Event]:
+        instrument = self.instruments[symbol]
+        bids, asks = (self.side_of_book(symbol, side) for side in (BookSide.BID, BookSide.ASK))
+        leaving = [*bids, *asks, *self.waiting_stops(symbol)]
+        self.orders = [order for order in self.orders if order.symbol != symbol]
+        instrument.state = TradingState.MOVED
+        instrument.moves += 1
+        went = InstrumentState(
+            symbol=symbol,
+            tick_size=instrument.tick_size,
+            lot_size=instrument.lot_size,
+            short_sale=instrument.short_sale,
+            state=TradingState.HALTED,
+            last_price=instrument.last_price or 0,
+            moves=instrument.moves,
+            adopted_sequence=0,
+        )
+        return [went, *map(order_state, leaving)]
 
     def _cancel(self, command: CancelOrder) -> list[Event]:
         order = self.live_order(command.client, command.user_ref_num)
@@ -235,7 +302,29 @@ def canceled(order: Order, quantity: int, reason: int) -> Canceled:
     return Canceled(order.client, order.user_ref_num, order.number, quantity, reason)
 
 
+def order_state(order: Order) -> OrderState:
+    """The event that tells of an order that leaves with its instrument."""
+    return OrderState(
+        number=order.number,
+        client=order.client,
+        user_ref_num=order.user_ref_num,
+        symbol=order.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        post_only=order.post_only,
+        capacity=order.capacity,
+        quantity=order.asked_for,
+        leaves=order.quantity,
+        executed=order.executed,
+        price=order.price,
+        stop_price=order.stop_price,
+    )
+
+
 def rejected(command: Command, reason: RejectReason) -> Rejected:
     """The event that refuses the command; what no client sent is refused to client 0."""
+    if isinstance(command, AdoptOrder):
+        return Rejected(0, 0, reason)
     client = getattr(command, "client", 0)
     return Rejected(client, getattr(command, "user_ref_num", 0), reason)

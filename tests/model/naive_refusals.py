@@ -7,6 +7,8 @@ from datetime import date
 from engine.rejects import RejectReason
 from feed.messages import (
     ALL_SYMBOLS,
+    AdoptInstrument,
+    AdoptOrder,
     CancelOrder,
     CancelReason,
     Capacity,
@@ -15,12 +17,14 @@ from feed.messages import (
     EnterOrder,
     LogIn,
     MassCancel,
+    MoveOut,
     NewDay,
     OrderType,
     PostOnly,
     ReplaceOrder,
     SelfTradePrevention,
     SetTradingState,
+    ShardMark,
     ShortSale,
     Side,
     TimeInForce,
@@ -30,6 +34,8 @@ from tests.model.naive_state import Instrument, NaiveState, Order
 
 GREATEST_QUANTITY = 999_999
 GREATEST_PRICE = 1_999_999_900
+GREATEST_MOVES = 2**32 - 1
+MOST_MARKS = 64
 RESTING_TIMES = (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
 
 Checks = Iterator[tuple[bool, RejectReason]]  # what must hold, and the reason where it does not
@@ -58,6 +64,27 @@ def new_order(number: int, command: EnterOrder) -> Order:
         price=command.price,
         stop_price=command.stop_price,
         capacity=command.capacity,
+        asked_for=command.quantity,
+    )
+
+
+def adopted_order(number: int, command: AdoptOrder) -> Order:
+    """The order that comes with an instrument from another shard."""
+    return Order(
+        number=number,
+        client=command.client,
+        user_ref_num=command.user_ref_num,
+        symbol=command.symbol,
+        side=command.side,
+        order_type=command.order_type,
+        time_in_force=command.time_in_force,
+        post_only=command.post_only,
+        quantity=command.leaves,
+        price=command.price,
+        stop_price=command.stop_price,
+        capacity=command.capacity,
+        asked_for=command.quantity,
+        executed=command.executed,
     )
 
 
@@ -67,6 +94,7 @@ def new_terms(order: Order, command: ReplaceOrder) -> Order:
         order,
         user_ref_num=command.user_ref_num,
         quantity=command.quantity - order.executed,
+        asked_for=command.quantity,
         price=command.price,
         stop_price=command.stop_price or order.stop_price,
         time_in_force=command.time_in_force,
@@ -89,18 +117,105 @@ def _checks(state: NaiveState, command: Command) -> Checks:
             yield known, RejectReason.INVALID_REASON
         case SetTradingState():
             yield command.symbol in state.instruments, RejectReason.UNKNOWN_SYMBOL
-            yield command.state in list(TradingState), RejectReason.INVALID_TRADING_STATE
+            known = command.state in (TradingState.HALTED, TradingState.TRADING)
+            yield known, RejectReason.INVALID_TRADING_STATE
+            now = state.instruments[command.symbol].state
+            yield now != TradingState.MOVED, RejectReason.MOVED
+            resumes_early = now == TradingState.ARRIVING and command.state == TradingState.TRADING
+            yield not resumes_early, RejectReason.NOT_HALTED
         case DefineInstrument():
-            yield command.symbol != ALL_SYMBOLS, RejectReason.INVALID_SYMBOL
-            yield command.symbol not in state.instruments, RejectReason.INSTRUMENT_EXISTS
-            sized = command.tick_size >= 1 and command.lot_size >= 1
-            yield sized, RejectReason.INVALID_TICK_OR_LOT_SIZE
-            yield command.short_sale in list(ShortSale), RejectReason.INVALID_SHORT_SALE
+            is_free = command.symbol not in state.instruments
+            yield from _listing_checks(command, is_free)
+        case ShardMark():
+            yield goes_further(state, command), RejectReason.INVALID_MARK
+        case MoveOut(symbol):
+            yield symbol in state.instruments, RejectReason.UNKNOWN_SYMBOL
+            instrument = state.instruments[symbol]
+            yield instrument.state != TradingState.MOVED, RejectReason.MOVED
+            yield instrument.state == TradingState.HALTED, RejectReason.NOT_HALTED
+            yield instrument.moves < GREATEST_MOVES, RejectReason.MOVED
+        case AdoptInstrument():
+            yield from _listing_checks(command, has_room(state, command))
+            terms = Instrument(command.tick_size, command.lot_size, command.short_sale)
+            has_traded = command.last_price != 0
+            price_is_right = _price_is_right(command.last_price, has_traded, terms)
+            yield price_is_right, RejectReason.INVALID_PRICE
+        case AdoptOrder():
+            for holds in _adopt_order_checks(state, command):
+                yield holds, RejectReason.INVALID_ORDER
         case NewDay(day):
             yield _is_date(day) and day > state.day, RejectReason.INVALID_DAY
         case LogIn():
             known = command.self_trade_prevention in list(SelfTradePrevention)
             yield known, RejectReason.INVALID_SELF_TRADE_PREVENTION
+
+
+def goes_further(state: NaiveState, mark: ShardMark) -> bool:
+    """Whether a mark says anything new, and there is room for it."""
+    others = [shard for shard in state.marks if shard != mark.shard]
+    is_later = mark.sequence > state.marks.get(mark.shard, 0)
+    return mark.shard >= 1 and is_later and len(others) < MOST_MARKS
+
+
+def has_room(state: NaiveState, command: AdoptInstrument) -> bool:
+    """Whether nothing stands under the symbol, or what has moved away, and fewer times."""
+    known = state.instruments.get(command.symbol)
+    if known is None:
+        return True
+    return known.state == TradingState.MOVED and command.moves > known.moves
+
+
+def arrives(state: NaiveState, command: AdoptOrder) -> bool:
+    """Whether the order is a next one of the arrival that is under way."""
+    known = state.instruments.get(command.symbol)
+    return (
+        known is not None
+        and known.state == TradingState.ARRIVING
+        and command.moves == known.moves
+        and command.source_sequence > known.adopted_sequence
+    )
+
+
+def _listing_checks(command: DefineInstrument | AdoptInstrument, is_free: bool) -> Checks:
+    yield command.symbol != ALL_SYMBOLS, RejectReason.INVALID_SYMBOL
+    yield is_free, RejectReason.INSTRUMENT_EXISTS
+    sized = command.tick_size >= 1 and command.lot_size >= 1
+    yield sized, RejectReason.INVALID_TICK_OR_LOT_SIZE
+    yield command.short_sale in list(ShortSale), RejectReason.INVALID_SHORT_SALE
+
+
+def _adopt_order_checks(state: NaiveState, command: AdoptOrder) -> Iterator[bool]:
+    yield command.symbol in state.instruments
+    instrument = state.instruments[command.symbol]
+    yield instrument.state == TradingState.ARRIVING
+    yield command.moves == instrument.moves
+    # How far the arrival has come counts this order already, for good or bad.
+
+    yield command.side in list(Side)
+    yield command.order_type in list(OrderType)
+    yield command.time_in_force in list(TimeInForce)
+    yield command.post_only in list(PostOnly)
+    yield command.capacity in list(Capacity)
+    yield command.side != Side.SELL_SHORT or instrument.short_sale == ShortSale.ALLOWED
+
+    yield _is_quantity(command.quantity, instrument)
+    yield command.leaves > 0
+    yield command.leaves + command.executed <= command.quantity
+    has_limit = command.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+    yield _price_is_right(command.price, has_limit, instrument)
+    order = adopted_order(0, command)
+    yield _price_is_right(command.stop_price, order.waits, instrument)
+    if order.waits:
+        yield command.executed == 0
+        yield command.post_only == PostOnly.NO
+        last_prices = [] if instrument.last_price is None else [instrument.last_price]
+        yield not state.stop_is_reached(order, last_prices)
+    else:
+        yield command.order_type == OrderType.LIMIT
+        yield command.time_in_force in RESTING_TIMES
+        yield not state.makers(order)
+    yield state.live_order(command.client, command.user_ref_num) is None
+    yield len(state.orders) < state.order_limit
 
 
 def _enter_order_checks(state: NaiveState, command: EnterOrder) -> Checks:
@@ -113,7 +228,8 @@ def _enter_order_checks(state: NaiveState, command: EnterOrder) -> Checks:
     yield command.post_only in list(PostOnly), RejectReason.INVALID_POST_ONLY
     yield command.capacity in list(Capacity), RejectReason.INVALID_CAPACITY
 
-    yield not instrument.halted, RejectReason.HALTED
+    yield instrument.state != TradingState.MOVED, RejectReason.MOVED
+    yield instrument.state == TradingState.TRADING, RejectReason.HALTED
     may_sell = command.side != Side.SELL_SHORT or instrument.short_sale == ShortSale.ALLOWED
     yield may_sell, RejectReason.SHORT_SALE_FORBIDDEN
 
@@ -138,7 +254,7 @@ def _replace_order_checks(state: NaiveState, command: ReplaceOrder) -> Checks:
     instrument = state.instruments[order.symbol]
 
     yield command.time_in_force in list(TimeInForce), RejectReason.INVALID_TIME_IN_FORCE
-    yield not instrument.halted, RejectReason.HALTED
+    yield instrument.state == TradingState.TRADING, RejectReason.HALTED
 
     yield _is_quantity(command.quantity, instrument), RejectReason.INVALID_QUANTITY
     yield command.quantity > order.executed, RejectReason.QUANTITY_ALREADY_EXECUTED

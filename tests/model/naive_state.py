@@ -7,29 +7,40 @@ reached, a client's orders) is found by looking at all of them and sorting.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from feed.messages import ALL_SYMBOLS, BookSide, OrderType, SelfTradePrevention, book_side
+from feed.messages import (
+    ALL_SYMBOLS,
+    BookSide,
+    OrderType,
+    SelfTradePrevention,
+    TradingState,
+    book_side,
+)
 
 BookRow = tuple[bytes, BookSide, int, int, int]  # symbol, side, price, order number, open quantity
 
 
 @dataclass(slots=True)
 class Instrument:
-    """A listed instrument; `last_price` is None until its first trade."""
+    """A listed instrument, or one that has moved away; `last_price` is None until its first
+    trade."""
 
     tick_size: int
     lot_size: int
     short_sale: int
-    halted: bool = False
+    state: int = TradingState.TRADING
     last_price: int | None = None
+    moves: int = 0
+    adopted_sequence: int = 0
 
 
 @dataclass(slots=True)
 class Client:
-    """A client that has logged in at least once."""
+    """A client that has logged in at least once, or that has an order from another shard."""
 
     login: int
     self_trade_prevention: int
     last_user_ref_num: int = 0
+    home_sequence: int = 0
 
 
 @dataclass(slots=True)
@@ -48,6 +59,7 @@ class Order:
     price: int
     stop_price: int
     capacity: int
+    asked_for: int  # open, executed and canceled
     executed: int = 0
     arrival: int = 0  # later arrivals stand behind earlier ones at the same price
 
@@ -72,6 +84,7 @@ class NaiveState:
         self.orders: list[Order] = []
         self.arrivals = 0
         self.day = 0  # as YYYYMMDD; 0 before the first
+        self.marks: dict[int, int] = {}  # by shard
 
     def live_order(self, client: int, user_ref_num: int) -> Order | None:
         """The client's live order that goes by this user_ref_num."""
@@ -128,13 +141,14 @@ class NaiveState:
 
     def reached_stops(self, symbol: bytes, prices: Sequence[int]) -> list[Order]:
         """The waiting orders that trades at these prices trigger, in the order they wake in."""
-        reached = [
-            order
-            for order in self.orders
-            if order.symbol == symbol and order.waits and self.stop_is_reached(order, prices)
-        ]
-        buys = [order for order in reached if order.book_side is BookSide.BID]
-        sells = [order for order in reached if order.book_side is BookSide.ASK]
+        waiting = self.waiting_stops(symbol)
+        return [order for order in waiting if self.stop_is_reached(order, prices)]
+
+    def waiting_stops(self, symbol: bytes) -> list[Order]:
+        """All that wait, in the order in which they would wake: buys, then sells."""
+        waiting = [order for order in self.orders if order.symbol == symbol and order.waits]
+        buys = [order for order in waiting if order.book_side is BookSide.BID]
+        sells = [order for order in waiting if order.book_side is BookSide.ASK]
         buys.sort(key=lambda order: (order.stop_price, order.arrival))
         sells.sort(key=lambda order: (-order.stop_price, order.arrival))
         return buys + sells
