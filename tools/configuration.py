@@ -1,20 +1,16 @@
 """The configuration of an exchange: one TOML file, which every process takes with a role."""
 
 import difflib
-import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import tomli_w
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from engine.settings import InstrumentSettings, ReplicaSettings
-from feed.messages import HOLDER_NAME_BYTES
 from feed.settings import (
     Address,
     FailoverSettings,
@@ -22,11 +18,13 @@ from feed.settings import (
     JournalSettings,
     Settings,
     ShardSettings,
-    SyncPolicy,
 )
 from gateway.settings import GatewaySettings
 from retransmitter.settings import RetransmitterSettings
+from tools.configuration_checks import Parts, problems
 from tools.console import UsageError
+from tools.sections import ExchangeName, HolderName, ProcessName, ShardSection, ShardSections
+from zk.directory import Directory, place
 from zk.settings import ZooKeeperSettings
 
 # What a text should look like whose pattern would mean nothing to its writer.
@@ -34,52 +32,31 @@ _PATTERN_REMEDIES = {
     "zookeeper.hosts": 'write it as "host:port", with commas between several and no blanks',
     "zookeeper.root": 'write it as "/name" or "/name/name"',
 }
-_EXCHANGE_NAME_CHARACTERS = 10  # SoupBinTCP's field for the session
 
 
 class ConfigurationError(UsageError):
     """A configuration that can't be used; each line of the text names file, key and remedy."""
 
 
-def _process_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
-        raise ValueError(f"{name!r} is not a name; use 1 to 32 letters, digits, '-' and '_'")
-    return name
-
-
-def _holder_name(name: str) -> str:
-    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{HOLDER_NAME_BYTES}}}", name):
-        raise ValueError(
-            f"{name!r} is not a holder's name; "
-            f"use 1 to {HOLDER_NAME_BYTES} letters, digits, '-' and '_'"
-        )
-    return name
-
-
-def _exchange_name(name: str) -> str:
-    if not (name.isascii() and name.isalnum() and len(name) <= _EXCHANGE_NAME_CHARACTERS):
-        raise ValueError(
-            f"{name!r} is not an exchange's name; "
-            f"use 1 to {_EXCHANGE_NAME_CHARACTERS} letters and digits"
-        )
-    return name
-
-
 Section = TypeVar("Section", bound=Settings)
-ProcessName: TypeAlias = Annotated[str, AfterValidator(_process_name)]
-HolderName: TypeAlias = Annotated[str, AfterValidator(_holder_name)]  # it stands in frames
 
 
 class Configuration(Settings):
-    """One exchange: its feed, what is listed, who runs it, repairs gaps and takes orders."""
+    """One exchange: what is listed, who runs it, repairs gaps and takes orders.
 
-    exchange: Annotated[str, AfterValidator(_exchange_name)]
+    An exchange of one shard has its feed and its holders at the top level. One of several has a
+    section in `shards` for each; `by_shard` gives each shard as if it were the only one, so that
+    what works for one shard needs to know no other form.
+    """
+
+    exchange: ExchangeName
     zookeeper: ZooKeeperSettings = ZooKeeperSettings()
     failover: FailoverSettings = FailoverSettings()
     feed: FeedSettings = FeedSettings()
     instruments: tuple[InstrumentSettings, ...]
-    replicas: dict[HolderName, ReplicaSettings]
+    replicas: dict[HolderName, ReplicaSettings] = Field(default_factory=dict)
     retransmitters: dict[HolderName, RetransmitterSettings] = Field(default_factory=dict)
+    shards: ShardSections = Field(default_factory=dict)
     gateways: dict[ProcessName, GatewaySettings] = Field(default_factory=dict)
     journal: JournalSettings | None = None
 
@@ -108,18 +85,101 @@ class Configuration(Settings):
         values = self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         path.write_text(tomli_w.dumps(values))
 
+    def by_shard(self) -> dict[int, "Configuration"]:
+        """By its number, each shard as if it were the only one: with all instruments."""
+        if not self.shards:
+            return {self.feed.shard: self}
+        return {shard: self._alone(shard) for shard in self.shards}
+
+    def of_shard(self, shard: int | None = None) -> "Configuration":
+        """One shard as if it were the only one; None: the only one.
+
+        Raises UsageError when there is no such shard, or when it is to be said which.
+        """
+        numbers = tuple(self._sections())
+        known = ", ".join(map(str, numbers))
+        if shard is None and len(numbers) > 1:
+            raise UsageError(f"the exchange has several shards ({known}): say which one")
+        if shard is not None and shard not in numbers:
+            raise UsageError(f"the exchange has no shard {shard} (there is: {known})")
+        if not self.shards:
+            return self
+        return self._alone(numbers[0] if shard is None else shard)
+
+    def shard_of(self, holder: str) -> int:
+        """The shard of a replica or retransmitter. Raises UsageError when it is neither."""
+        known = {
+            name: shard for shard, section in self._sections().items() for name in section.holders
+        }
+        if holder not in known:
+            raise UsageError(
+                f"{holder} is neither a replica nor a retransmitter (there is: {', '.join(known)})"
+            )
+        return known[holder]
+
+    def all_replicas(self) -> dict[str, ReplicaSettings]:
+        """Those of all shards, by name."""
+        return {
+            name: settings
+            for section in self._sections().values()
+            for name, settings in section.replicas.items()
+        }
+
+    def all_retransmitters(self) -> dict[str, RetransmitterSettings]:
+        """Those of all shards, by name."""
+        return {
+            name: settings
+            for section in self._sections().values()
+            for name, settings in section.retransmitters.items()
+        }
+
+    def first_directory(self) -> Directory:
+        """Where everything is before anything has moved."""
+        return place(self._sections(), {each.symbol: each.shard for each in self.instruments})
+
     def repair_addresses(self) -> tuple[Address, ...]:
         """Where gateways and subscribers ask for missing frames: every retransmitter.
 
-        Where none is configured it is the replicas, which keep frames too.
+        Where none is configured it is the replicas, which keep frames too. Raises UsageError for an
+        exchange of several shards.
         """
-        holders = self.retransmitters or self.replicas
+        shard = self.of_shard()
+        holders = shard.retransmitters or shard.replicas
         return tuple(settings.repair for settings in holders.values())
 
     def shard_settings(self) -> ShardSettings:
-        """What all holders of the list share."""
+        """What all holders of the list share. Raises UsageError for an exchange of several."""
+        shard = self.of_shard()
         return ShardSettings(
-            self.feed, self.failover, self.replicas, self.retransmitters, self.journal
+            shard.feed, shard.failover, shard.replicas, shard.retransmitters, shard.journal
+        )
+
+    def _sections(self) -> dict[int, ShardSection]:
+        """The shards, by number."""
+        return self.shards or {
+            self.feed.shard: ShardSection.model_construct(
+                feed=self.feed, replicas=self.replicas, retransmitters=self.retransmitters
+            )
+        }
+
+    def _alone(self, shard: int) -> "Configuration":
+        section = self.shards[shard]
+        gateways = {
+            name: each.model_copy(
+                update={"receive": each.shard_receive.get(shard), "shard_receive": {}}
+            )
+            for name, each in self.gateways.items()
+        }
+        instruments = tuple(each.model_copy(update={"shard": None}) for each in self.instruments)
+        return self.model_copy(
+            update={
+                "feed": section.feed,
+                "replicas": section.replicas,
+                "retransmitters": section.retransmitters,
+                "shards": {},
+                "gateways": gateways,
+                "instruments": instruments,
+            }
         )
 
     def _with_paths_from(self, folder: Path) -> "Configuration":
@@ -132,80 +192,25 @@ class Configuration(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> "Configuration":
-        names = (*self.replicas, *self.retransmitters, *self.gateways)
-        problems = [
-            *([] if self.instruments else ["instruments is empty: list at least one"]),
-            *([] if self.replicas else ["replicas is empty: add a section [replicas.e1]"]),
-            *_named_twice("instruments", (each.symbol for each in self.instruments)),
-            *_named_twice("process names", names),
-            *self._addresses_named_twice(),
-            *self._receive_problems(),
-            *self._journal_problems(),
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        parts = Parts(
+            shards=self._sections(),
+            is_sectioned=bool(self.shards),
+            keys=self.model_fields_set,
+            instruments=self.instruments,
+            gateways=self.gateways,
+            journal=self.journal,
+            zookeeper_hosts=self.zookeeper.hosts,
+        )
+        found = list(problems(parts))
+        if found:
+            raise ValueError("; ".join(found))
         return self
-
-    def _addresses_named_twice(self) -> Iterator[str]:
-        udp = list(_named_twice("UDP addresses", map(str, self._udp_addresses())))
-        yield from udp
-        told = {problem.split()[0] for problem in udp}  # two repair ports collide in both worlds
-        tcp = (each for each in map(str, self._tcp_addresses()) if each not in told)
-        yield from _named_twice("TCP addresses", tcp)
-
-    def _tcp_addresses(self) -> Iterator[Address | str]:
-        yield from self.zookeeper.hosts.split(",")
-        for replica in self.replicas.values():
-            yield replica.commands
-            yield replica.control
-        for holder in self.shard_settings().holders.values():
-            yield holder.repair  # long ranges and snapshots are had there by TCP
-        yield from (settings.listen for settings in self.gateways.values())
-
-    def _udp_addresses(self) -> Iterator[Address]:
-        for holder in self.shard_settings().holders.values():
-            yield holder.repair
-            yield holder.replication
-        yield from filter(None, self._receive_addresses().values())
-
-    def _receive_addresses(self) -> dict[str, Address | None]:
-        receive: dict[str, Address | None] = {}
-        for name, replica in self.replicas.items():
-            receive[f"replicas.{name}"] = replica.receive
-        for name, retransmitter in self.retransmitters.items():
-            receive[f"retransmitters.{name}"] = retransmitter.receive
-        for name, gateway in self.gateways.items():
-            receive[f"gateways.{name}"] = gateway.receive
-        return receive
-
-    def _receive_problems(self) -> Iterator[str]:
-        unicast = self.feed.transport == "unicast"
-        for section, address in self._receive_addresses().items():
-            if unicast and address is None:
-                yield f'{section}.receive is missing: transport "unicast" needs it'
-            elif unicast and address not in self.feed.receivers:
-                yield f"{section}.receive {address} gets no packets: add it to feed.receivers"
-            elif not unicast and address is not None:
-                yield f'{section}.receive is only for feed.transport = "unicast": remove it'
-
-    def _journal_problems(self) -> Iterator[str]:
-        journal = self.journal
-        if journal is None or journal.sync is SyncPolicy.INTERVAL:
-            return
-        if "sync_interval_ms" in journal.model_fields_set:
-            yield 'journal.sync_interval_ms is only for sync = "interval": remove it'
 
 
 def _with_paths(section: Section, folder: Path) -> Section:
     """The section with its relative paths starting from a folder."""
     paths = {key: folder / value for key, value in section if isinstance(value, Path)}
     return section.model_copy(update=paths)
-
-
-def _named_twice(what: str, values: Iterable[str]) -> Iterator[str]:
-    for value, count in Counter(values).items():
-        if count > 1:
-            yield f"{value} stands {count} times among the {what}: change all but one"
 
 
 def _describe(details: ErrorDetails) -> str:

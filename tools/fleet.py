@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,8 +53,8 @@ class Fleet:
         """Have every process of the configuration among them, each with its own file."""
         configuration = self.configuration
         for role, names in (
-            ("replica", configuration.replicas),
-            ("retransmitter", configuration.retransmitters),
+            ("replica", configuration.all_replicas()),
+            ("retransmitter", configuration.all_retransmitters()),
             ("gateway", configuration.gateways),
         ):
             for name in names:
@@ -113,12 +113,12 @@ class Fleet:
     async def stop(self) -> dict[str, Summary]:
         """Stop every process that still runs; all summaries by name.
 
-        Gateways end before the holders, and the primary after the other holders: so nobody takes
+        Gateways end before the holders, and each primary after the other holders: so nobody takes
         over meanwhile. Raises ChildError when one did not end as it should; the others are stopped
         all the same.
         """
         failures: list[BaseException] = []
-        for step in stopping_order(self.configuration, self.names, await self._last_replica()):
+        for step in stopping_order(self.configuration, self.names, await self._last_replicas()):
             running = [name for name in step if name in self._children]
             for result in await asyncio.gather(*map(self.finish, running), return_exceptions=True):
                 if isinstance(result, BaseException):
@@ -144,25 +144,31 @@ class Fleet:
             for watch in watches.values():
                 watch.cancel()
 
-    async def _last_replica(self) -> str:
-        """The replica to be stopped last: the primary, or any where there is none."""
-        running = [name for name in self.configuration.replicas if name in self._children]
+    async def _last_replicas(self) -> list[str]:
+        """The replicas to be stopped last: each shard's primary, or any where there is none."""
+        views = self.configuration.by_shard().values()
+        last = await asyncio.gather(*map(self._last_replica, views))
+        return [name for name in last if name is not None]
+
+    async def _last_replica(self, shard: Configuration) -> str | None:
+        running = [name for name in shard.replicas if name in self._children]
         if len(running) > 1:
             with contextlib.suppress(CommandError):
-                return str((await primary_status(self.configuration))["name"])
-        return running[0] if running else ""
+                return str((await primary_status(shard))["name"])
+        return running[0] if running else None
 
 
 def stopping_order(
-    configuration: Configuration, names: Sequence[str], last_replica: str
+    configuration: Configuration, names: Sequence[str], last_replicas: Collection[str]
 ) -> list[list[str]]:
     """Who is stopped with whom, step by step.
 
     What uses the exchange goes first, the latest before the earlier; then the gateways, the
-    holders, the last replica, and the ZooKeeper that all of them need.
+    holders, the last replica of each shard, and the ZooKeeper that all of them need.
     """
-    holders = {*configuration.replicas, *configuration.retransmitters}
+    holders = {*configuration.all_replicas(), *configuration.all_retransmitters()}
     gateways = [name for name in names if name in configuration.gateways]
     others = [name for name in names if name not in {*holders, *gateways, ZOOKEEPER}]
     steps = [[name] for name in reversed(others)]
-    return [*steps, gateways, sorted(holders - {last_replica}), [last_replica], [ZOOKEEPER]]
+    first = sorted(holders.difference(last_replicas))
+    return [*steps, gateways, first, sorted(last_replicas), [ZOOKEEPER]]

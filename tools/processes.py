@@ -73,7 +73,8 @@ class Exchange:
     Other programs can use it meanwhile: all they need are `configuration_path` and `secrets`.
 
     The replicas are e1, e2 and so on, the retransmitters r1 and so on, the gateways g1 and so on;
-    the ZooKeeper server is "zookeeper".
+    the ZooKeeper server is "zookeeper". With several shards the numbers go on from one to the next:
+    with three replicas for each, e4 to e6 run shard 2.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Exchange:
         clients: Mapping[str, ClientSpec],
         symbols: Sequence[InstrumentSettings] = DEFAULT_SYMBOLS,
         name: str = "DEMO",
+        shards: int = 1,
         replicas: int = 1,
         gateways: int = 1,
         retransmitters: int = 2,
@@ -98,7 +100,7 @@ class Exchange:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Nothing is started yet.
+        """Nothing is started yet. `replicas` and `retransmitters` are those of each shard.
 
         Without `zookeeper_hosts` an embedded server is started, too. `faults` are put in at every
         receiver of the feed. The options are keys of FeedSettings and GatewaySettings that differ
@@ -117,14 +119,15 @@ class Exchange:
         if journal is not None and not isinstance(journal, JournalSettings):
             journal = JournalSettings(**{"folder": Path(JOURNAL_FOLDER), **journal})
         self.secrets = {each: spec.secret or new_secret() for each, spec in clients.items()}
-        self.receive: Address | None = None  # where a subscriber listens if the feed is unicast
+        self._receive: Mapping[int, Address] = {}
         self._clients = clients
         self._symbols = symbols
         self._name = name
         self._zookeeper_hosts = zookeeper_hosts
         self._layout = Layout(
-            replicas=[f"e{i + 1}" for i in range(replicas)],
-            retransmitters=[f"r{i + 1}" for i in range(retransmitters)],
+            shards=shards,
+            replicas=[f"e{i + 1}" for i in range(shards * replicas)],
+            retransmitters=[f"r{i + 1}" for i in range(shards * retransmitters)],
             gateways=[f"g{i + 1}" for i in range(gateways)],
             transport=transport,
             drills=drills,
@@ -169,6 +172,20 @@ class Exchange:
         return self.fleet.configuration
 
     @property
+    def shards(self) -> Mapping[int, Configuration]:
+        """By its number, each shard as if it were the only one."""
+        return self.configuration.by_shard()
+
+    @property
+    def receive(self) -> Address | None:
+        """Where a subscriber listens if the feed is unicast, in an exchange of one shard."""
+        return self.receive_of(self.configuration.of_shard().feed.shard)
+
+    def receive_of(self, shard: int) -> Address | None:
+        """Where a subscriber listens to a shard if its feed is unicast."""
+        return self._receive.get(shard)
+
+    @property
     def fleet(self) -> Fleet:
         """The processes."""
         assert self._fleet is not None, "the exchange has not been entered"
@@ -196,7 +213,8 @@ class Exchange:
             self._fleet = self._write_files()
             gateways = self._layout.gateways
             await self._fleet.start([name for name in self._fleet.names if name not in gateways])
-            await self.until("a primary that all holders follow", all_follow)
+            for shard in self.shards:
+                await self.until("a primary that all holders follow", all_follow, shard=shard)
             await self._fleet.start(gateways)
         except BaseException:
             await self._abandon()
@@ -260,24 +278,24 @@ class Exchange:
         """
         await self.fleet.watch()
 
-    # What the replicas say.
+    # What the replicas say. Of an exchange of several shards it is to be said which one is meant.
 
-    async def primary(self) -> str:
+    async def primary(self, shard: int | None = None) -> str:
         """The name of the replica that leads. Raises CommandError when none does."""
-        return str((await primary_status(self.configuration))["name"])
+        return str((await primary_status(self.configuration.of_shard(shard)))["name"])
 
-    async def status(self, name: str | None = None) -> Status:
+    async def status(self, name: str | None = None, *, shard: int | None = None) -> Status:
         """A replica's word on its own state, with its digests; without a name the primary's.
 
         Raises CommandError when it does not answer.
         """
         if name is None:
-            return await primary_status(self.configuration, digests=True)
+            return await primary_status(self.configuration.of_shard(shard), digests=True)
         return await self.ask(name, status_request(digests=True))
 
-    async def statuses(self, *, digests: bool = False) -> Statuses:
+    async def statuses(self, *, digests: bool = False, shard: int | None = None) -> Statuses:
         """The status of every replica, or why there is none, by name."""
-        return await ask_replicas(self.configuration, digests=digests)
+        return await ask_replicas(self.configuration.of_shard(shard), digests=digests)
 
     async def ask(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """A replica's answer on its control port. Raises CommandError when it has none."""
@@ -292,6 +310,7 @@ class Exchange:
         condition: Callable[[Statuses], Result | None],
         *,
         within_s: float = COMES_ABOUT_WITHIN_S,
+        shard: int | None = None,
     ) -> Result:
         """Ask all replicas again and again until `condition` finds in their statuses what it wants.
 
@@ -301,7 +320,7 @@ class Exchange:
         try:
             deadline = time.monotonic() + within_s
             while True:
-                statuses = await self.statuses()
+                statuses = await self.statuses(shard=shard)
                 result = condition(statuses)
                 if result is not None:
                     return result
@@ -348,7 +367,7 @@ class Exchange:
         write_secrets(self.secrets_path, self.secrets)
         layout = self._layout
         zookeeper = self._zookeeper()
-        configuration, self.receive = layout.configuration(
+        configuration, self._receive = layout.configuration(
             self._name, self._symbols, zookeeper, Path(CLIENTS_FILE)
         )
         for name in (*layout.hosts, SUBSCRIBER):

@@ -1,4 +1,4 @@
-"""Asks all replicas of an exchange at once how they are, and tells from it who leads."""
+"""Asks all replicas of a shard at once how they are, and tells from it who leads."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ Statuses: TypeAlias = Mapping[str, Status | ControlError]
 async def ask_replica(
     configuration: Configuration, name: str, request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One replica's answer to a request on its control port.
+    """One replica's answer to a request on its control port, whatever its shard.
 
     Raises ControlError when there is none in time, or when it is an error.
     """
-    address = configuration.replicas[name].control
+    address = configuration.all_replicas()[name].control
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return await ask(address, request)
@@ -40,7 +40,10 @@ def status_request(*, digests: bool) -> dict[str, Any]:
 
 
 async def ask_replicas(configuration: Configuration, *, digests: bool = False) -> Statuses:
-    """The status of every replica, or why there is none, by name."""
+    """The status of every replica of a shard, or why there is none, by name.
+
+    `configuration` is that of the shard alone. Raises UsageError where it has several.
+    """
     request = status_request(digests=digests)
 
     async def one(name: str) -> Status | ControlError:
@@ -49,7 +52,7 @@ async def ask_replicas(configuration: Configuration, *, digests: bool = False) -
         except ControlError as error:
             return error
 
-    names = list(configuration.replicas)
+    names = list(configuration.of_shard().replicas)
     answers = await asyncio.gather(*map(one, names))
     return dict(zip(names, answers, strict=True))
 
@@ -68,7 +71,7 @@ def find_primary(statuses: Statuses) -> Status | None:
 
 
 async def primary_status(configuration: Configuration, *, digests: bool = False) -> Status:
-    """The status of the primary. Raises CommandError when there is none."""
+    """The status of a shard's primary. Raises CommandError when there is none."""
     statuses = await ask_replicas(configuration, digests=digests)
     primary = find_primary(statuses)
     if primary is None:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Annotated, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import typer
 
@@ -16,6 +16,7 @@ from feed.faults import Faults, FaultShares
 from feed.settings import parse_address
 from tools.configuration import Configuration
 from tools.console import CommandError, Summary, UsageError, run_role
+from tools.listings import find_listings
 from tools.options import (
     ConfigurationOption,
     FaultsOption,
@@ -23,6 +24,9 @@ from tools.options import (
     NameOption,
     SupervisedOption,
 )
+
+if TYPE_CHECKING:
+    from gateway.shard_feed import ShardSources
 
 MachineOption: TypeAlias = Annotated[
     MachineKind | None,
@@ -51,6 +55,9 @@ def run_replica(
     With the compiled kernel in one replica and the reference in another, each checks the other at
     every frame.
 
+    In an exchange of several shards it runs the one in whose section it is named, and lists what
+    the directory in ZooKeeper has put there.
+
     Example:
     lockstep replica -c exchange.toml --name e1 --machine reference
     """
@@ -58,7 +65,8 @@ def run_replica(
     from engine.markets import MachineNotBuiltError, market_builder
 
     settings = Configuration.load(configuration)
-    section = _section(settings.replicas, name, "replicas")
+    section = _section(settings, settings.all_replicas(), name, "replicas")
+    shard = settings.of_shard(settings.shard_of(name))
     if machine is not None:
         section = section.model_copy(update={"machine": machine})
     try:
@@ -68,14 +76,17 @@ def run_replica(
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
+        instruments = await find_listings(settings, shard.feed.shard, stop)
+        if instruments is None:
+            return {"role": "replica", "name": name, "shard": shard.feed.shard}
         with _files_explained():
             return await process.run(
                 name,
                 settings.exchange,
-                settings.shard_settings(),
+                shard.shard_settings(),
                 settings.zookeeper,
                 section,
-                settings.instruments,
+                instruments,
                 stop,
                 ready,
                 injected,
@@ -102,7 +113,8 @@ def run_retransmitter(
     from retransmitter import process
 
     settings = Configuration.load(configuration)
-    section = _section(settings.retransmitters, name, "retransmitters")
+    section = _section(settings, settings.all_retransmitters(), name, "retransmitters")
+    shard = settings.of_shard(settings.shard_of(name))
     injected = parse_faults(faults)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
@@ -110,7 +122,7 @@ def run_retransmitter(
             return await process.run(
                 name,
                 settings.exchange,
-                settings.shard_settings(),
+                shard.shard_settings(),
                 settings.zookeeper,
                 section,
                 stop,
@@ -140,23 +152,25 @@ def run_gateway(
     from gateway.clients import ClientsError
 
     settings = Configuration.load(configuration)
-    section = _section(settings.gateways, name, "gateways")
+    section = _section(settings, settings.gateways, name, "gateways")
     injected = parse_faults(faults)
+
+    def reload() -> dict[int, "ShardSources"]:
+        return _sources(Configuration.load(configuration), name)
 
     async def role(stop: asyncio.Event, ready: Callable[[], None]) -> Summary:
         try:
             return await process.run(
                 name,
                 settings.exchange,
-                settings.feed,
+                _sources(settings, name),
                 settings.zookeeper,
                 section,
-                settings.repair_addresses(),
                 stop,
                 ready,
                 injected,
-                [each.repair for each in settings.replicas.values()],
-                [each.repair for each in settings.shard_settings().holders.values()],
+                reload if settings.shards else None,
+                settings.first_directory() if settings.shards else None,
             )
         except (ClientsError, process.FeedLostError) as error:
             raise CommandError(str(error)) from error
@@ -231,8 +245,31 @@ def _files_explained() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
-def _section(sections: Mapping[str, Section], name: str, key: str) -> Section:
+def _sources(settings: Configuration, name: str) -> "dict[int, ShardSources]":
+    """Where a gateway has the list of each shard from.
+
+    Raises UsageError when there is no such gateway.
+    """
+    from gateway.shard_feed import ShardSources
+
+    _section(settings, settings.gateways, name, "gateways")
+    return {
+        number: ShardSources(
+            feed=shard.feed,
+            retransmitters=shard.repair_addresses(),
+            replicas=[each.repair for each in shard.replicas.values()],
+            holders=[each.repair for each in shard.shard_settings().holders.values()],
+            receive=shard.gateways[name].receive,
+        )
+        for number, shard in settings.by_shard().items()
+    }
+
+
+def _section(
+    settings: Configuration, sections: Mapping[str, Section], name: str, key: str
+) -> Section:
     if name not in sections:
         known = ", ".join(sections) or "none"
-        raise UsageError(f"--name {name}: no section [{key}.{name}] (there is: {known})")
+        prefix = "shards.N." if settings.shards and key != "gateways" else ""
+        raise UsageError(f"--name {name}: no section [{prefix}{key}.{name}] (there is: {known})")
     return sections[name]

@@ -46,6 +46,8 @@ class Task(Enum):
     MEMBER = "say that this process is alive"
     SUSPICION = "say or take back a suspicion"
     REIGN = "take, keep or give up an epoch"
+    READ_DIRECTORY = "read the directory"
+    CHANGE_DIRECTORY = "change the directory"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The nodes of a shard in ZooKeeper: their paths, and the data in them."""
+"""The nodes of an exchange and of its shards in ZooKeeper: their paths, and the data in them."""
 
 import json
 from dataclasses import dataclass
@@ -22,9 +22,7 @@ class ShardNodes:
     @classmethod
     def of(cls, root: str, exchange: str, shard: int) -> "ShardNodes":
         """The nodes of shard `shard` of `exchange`; raises ValueError when that can't be a name."""
-        if exchange in _FORBIDDEN_NAMES or "/" in exchange:
-            raise ValueError(f"{exchange!r} can't be the name of a node in ZooKeeper")
-        return cls(f"{root}/{exchange}/shards/{shard}")
+        return cls(f"{_exchange_node(root, exchange)}/shards/{shard}")
 
     @property
     def epoch(self) -> str:
@@ -65,10 +63,30 @@ class ShardNodes:
 
     def lasting(self, epoch: int) -> tuple[tuple[str, bytes], ...]:
         """The persistent nodes, parents first, with their data when `epoch` is the newest."""
-        parts = self.shard.strip("/").split("/")
-        parents = ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
+        parents = _down_to(self.shard)
         nodes = [(path, b"") for path in (*parents, self.members, self.suspicions, self.holders)]
         return (*nodes, (self.epoch, encode_epoch(epoch)))
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeNodes:
+    """Where the nodes are that all shards of one exchange share."""
+
+    exchange: str  # the node above all the others
+
+    @classmethod
+    def of(cls, root: str, exchange: str) -> "ExchangeNodes":
+        """The nodes of `exchange`; raises ValueError when that can't be a name."""
+        return cls(_exchange_node(root, exchange))
+
+    @property
+    def directory(self) -> str:
+        """Which shards there are, and where each symbol is; persistent."""
+        return f"{self.exchange}/directory"
+
+    def lasting(self, directory: bytes) -> tuple[tuple[str, bytes], ...]:
+        """The persistent nodes, parents first, with the data of the directory."""
+        return (*((path, b"") for path in _down_to(self.exchange)), (self.directory, directory))
 
 
 def encode_epoch(epoch: int) -> bytes:
@@ -116,6 +134,18 @@ def decode_suspicion(node_name: str) -> tuple[int, str] | None:
     if not (dash and epoch.isascii() and epoch.isdigit()):
         return None
     return int(epoch), name
+
+
+def _exchange_node(root: str, exchange: str) -> str:
+    if exchange in _FORBIDDEN_NAMES or "/" in exchange:
+        raise ValueError(f"{exchange!r} can't be the name of a node in ZooKeeper")
+    return f"{root}/{exchange}"
+
+
+def _down_to(path: str) -> list[str]:
+    """The nodes above this one, the highest first, and this one."""
+    parts = path.strip("/").split("/")
+    return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _encode(fields: dict[str, Any]) -> bytes:

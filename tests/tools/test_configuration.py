@@ -156,7 +156,7 @@ def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
             'symbol = "AAPL"',
             'symbol = "AAPL"\nxyzzy = 1',
             "instruments.0.xyzzy is not a key that Lockstep knows; "
-            "known keys here: lot_size, short_sale, symbol, tick_size",
+            "known keys here: lot_size, shard, short_sale, symbol, tick_size",
         ),
         (
             'exchange = "TEST"',

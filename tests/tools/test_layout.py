@@ -18,7 +18,7 @@ HOSTS = {
 }
 
 
-def configure(layout: Layout) -> tuple[Configuration, Address | None]:
+def configure(layout: Layout) -> tuple[Configuration, dict[int, Address]]:
     return layout.configuration(
         "TEST",
         [InstrumentSettings(symbol="AAPL")],
@@ -30,7 +30,7 @@ def configure(layout: Layout) -> tuple[Configuration, Address | None]:
 def test_all_is_on_the_loopback_without_hosts() -> None:
     layout = Layout(["e1", "e2"], ["r1"], ["g1"], transport=Transport.MULTICAST)
     configuration, receive = configure(layout)
-    assert receive is None
+    assert receive == {}
     assert configuration.journal is None
     assert configuration.feed.ttl == 0
     assert configuration.failover == FailoverSettings()
@@ -48,9 +48,9 @@ def test_by_unicast_every_replica_has_its_place_among_the_receivers() -> None:
     assert configuration.feed.receivers == (
         *(each.receive for each in holders.values()),
         configuration.gateways["g1"].receive,
-        receive,
+        receive[1],
     )
-    assert layout.on_host(configuration, "e1") is configuration
+    assert layout.on_host(configuration, "e1") == configuration
 
 
 def test_options_reach_the_sections_that_they_are_for() -> None:
@@ -91,6 +91,63 @@ def test_the_interface_is_all_that_differs_between_the_hosts_files(tmp_path: Pat
     assert there.feed.interface == IPv4Address("10.77.0.11")
     assert there.replicas == configuration.replicas
     assert there.feed.group == configuration.feed.group
+
+
+def test_several_shards_share_the_holders_out_and_have_the_gateways_in_common() -> None:
+    layout = Layout(
+        ["e1", "e2", "e3", "e4"], ["r1", "r2"], ["g1"], transport=Transport.MULTICAST, shards=2
+    )
+    configuration, receive = configure(layout)
+    assert receive == {}
+    first, second = configuration.by_shard().values()
+    assert (list(first.replicas), list(first.retransmitters)) == (["e1", "e2"], ["r1"])
+    assert (list(second.replicas), list(second.retransmitters)) == (["e3", "e4"], ["r2"])
+    assert list(first.gateways) == list(second.gateways) == ["g1"]
+    assert (first.feed.shard, second.feed.shard) == (1, 2)
+    assert first.feed.port != second.feed.port
+    assert layout.on_host(configuration, "e1") == configuration
+
+
+def test_by_unicast_every_shard_has_each_listener_among_its_receivers() -> None:
+    layout = Layout(["e1", "e2"], ["r1", "r2"], ["g1", "g2"], transport=Transport.UNICAST, shards=2)
+    configuration, receive = configure(layout)
+    assert list(receive) == [1, 2]
+    for shard, view in configuration.by_shard().items():
+        assert view.feed.receivers == (
+            *(each.receive for each in view.shard_settings().holders.values()),
+            *(each.receive for each in view.gateways.values()),
+            receive[shard],
+        )
+
+
+def test_instruments_are_dealt_out_to_the_shards_unless_they_say_where_they_are() -> None:
+    layout = Layout(["e1", "e2"], [], [], shards=2)
+    symbols = [InstrumentSettings(symbol=each) for each in ("AAPL", "MSFT", "NVDA")]
+    symbols.insert(0, InstrumentSettings(symbol="AMZN", shard=2))
+    configuration, _ = layout.configuration(
+        "TEST", symbols, ZooKeeperSettings(), Path("clients.toml")
+    )
+    shards = {each.symbol: each.shard for each in configuration.instruments}
+    assert shards == {"AMZN": 2, "AAPL": 1, "MSFT": 2, "NVDA": 1}
+
+
+def test_each_host_has_its_own_interface_in_every_shard(tmp_path: Path) -> None:
+    layout = Layout(["e1", "e2"], ["r1", "r2"], ["g1"], hosts=HOSTS, shards=2)
+    configuration, _ = configure(layout)
+    path = tmp_path / "exchange.toml"
+    layout.on_host(configuration, "e1").save(path)
+    for there, here in zip(
+        Configuration.load(path).shards.values(), configuration.shards.values(), strict=True
+    ):
+        assert there.feed.interface == IPv4Address("10.77.0.11")
+        assert here.feed.interface == IPv4Address("10.77.0.1")
+        assert (there.feed.ttl, there.feed.group) == (1, here.feed.group)
+        assert there.replicas == here.replicas
+
+
+def test_shards_that_would_not_get_equally_many_holders_are_refused() -> None:
+    with pytest.raises(AssertionError, match="3 processes can't be shared out evenly to 2"):
+        configure(Layout(["e1", "e2", "e3"], [], [], shards=2))
 
 
 @pytest.mark.parametrize(("name", "host"), [("e1", HOSTS["e1"]), ("e2", HOSTS["subscriber"])])

@@ -219,6 +219,43 @@ def test_exchange_by_unicast_reaches_every_receiver_and_puts_faults_in() -> None
     run(situation)
 
 
+def test_exchange_of_several_shards_has_a_primary_in_each_and_lists_where_things_are() -> None:
+    async def situation() -> None:
+        symbols = [InstrumentSettings(symbol=each) for each in ("AAPL", "MSFT", "NVDA")]
+        exchange = Exchange(
+            clients={},
+            symbols=symbols,
+            shards=2,
+            replicas=2,
+            retransmitters=1,
+            gateways=0,
+            transport=Transport.UNICAST,
+        )
+        async with exchange:
+            assert list(exchange.children) == ["zookeeper", "e1", "e2", "e3", "e4", "r1", "r2"]
+            assert await exchange.primary(1) in ("e1", "e2")
+            assert await exchange.primary(2) in ("e3", "e4")
+            told = {shard: await exchange.status(shard=shard) for shard in (1, 2)}
+            # Beside the frame that begins each epoch, one for each instrument dealt out there.
+            listed = {shard: each["sequence"] - each["epoch"] for shard, each in told.items()}
+            assert listed == {1: 2, 2: 1}
+            assert list(await exchange.statuses(shard=2)) == ["e3", "e4"]
+            for shard, view in exchange.shards.items():
+                assert exchange.receive_of(shard) in view.feed.receivers
+            for ask in (exchange.primary, exchange.status, exchange.statuses):
+                with pytest.raises(UsageError, match="say which one"):
+                    await ask()
+            # Of three holders two are left: they are enough.
+            killed = await exchange.primary(2)
+            await exchange.kill(killed)
+            successor = await exchange.until("a takeover", find_primary, shard=2)
+            assert successor["name"] in {"e3", "e4"} - {killed}
+            assert successor["epoch"] > told[2]["epoch"]
+        assert list(exchange.summaries)[-1] == "zookeeper"
+
+    run(situation)
+
+
 def test_what_does_not_come_about_is_told_with_how_things_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,14 +3,26 @@
 import asyncio
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from engine.control import ControlError
+from engine.settings import InstrumentSettings
 from tests.tools.replica_statuses import configuration_of, control_ports, status
 from tools import replicas
-from tools.console import CommandError
-from tools.replicas import all_follow, ask_replicas, describe, find_primary, primary_status
+from tools.console import CommandError, UsageError
+from tools.layout import Layout
+from tools.replicas import (
+    all_follow,
+    ask_replica,
+    ask_replicas,
+    describe,
+    find_primary,
+    primary_status,
+    status_request,
+)
+from zk.settings import ZooKeeperSettings
 
 
 def test_every_replica_is_asked_and_one_that_is_not_there_is_told() -> None:
@@ -22,6 +34,24 @@ def test_every_replica_is_asked_and_one_that_is_not_there_is_told() -> None:
         assert answers["e1"] == status("e1")
         assert isinstance(answers["e2"], ControlError)
         assert str(configuration.replicas["e2"].control) in str(answers["e2"])
+
+    asyncio.run(situation())
+
+
+def test_of_several_shards_it_is_to_be_said_which_one_is_asked() -> None:
+    layout = Layout(["e1", "e2"], [], [], shards=2)
+    symbols = [InstrumentSettings(symbol="AAPL")]
+    whole, _ = layout.configuration("TEST", symbols, ZooKeeperSettings(), Path("clients.toml"))
+
+    async def situation() -> None:
+        views = whole.by_shard()
+        async with control_ports(views[2], {"e2": status("e2", state="primary", shard=2)}):
+            assert list(await ask_replicas(views[1])) == ["e1"]
+            assert (await primary_status(views[2]))["name"] == "e2"
+            request = status_request(digests=False)
+            assert (await ask_replica(whole, "e2", request))["shard"] == 2  # it has but one
+        with pytest.raises(UsageError, match="say which one"):
+            await ask_replicas(whole)
 
     asyncio.run(situation())
 
