@@ -17,11 +17,16 @@ from feed cimport wire
 from feed.layout cimport *
 from gateway.layout cimport *
 
+from feed.symbols import SEPARATORS
 from gateway._orders_py import Taken
+
+cdef uint8_t[256] _symbol_kinds  # of each byte in a symbol's field; 0 for a blank
 
 cdef enum:
     # The least that a command takes up, as a packet; so much room bounds how many there can be.
     SHORTEST_PACKET_BYTES = SOUP_HEADER_BYTES + IN_CANCEL_ORDER_BYTES
+    IN_A_NAME = 1
+    NOT_IN_A_NAME = 2
 
 cdef struct Bucket:
     # What `gateway.limits.TokenBucket` holds.
@@ -35,6 +40,16 @@ cdef struct Order:
     bint has_stop_price
     uint8_t post_only
     uint64_t stop_price
+
+
+def _fill_symbol_kinds():
+    for byte in range(256):
+        is_text = 0x20 <= byte <= 0x7E and byte not in SEPARATORS
+        _symbol_kinds[byte] = IN_A_NAME if is_text else NOT_IN_A_NAME
+    _symbol_kinds[0x20] = 0  # between the characters of a name it stands for several, too
+
+
+_fill_symbol_kinds()
 
 
 def take_orders(
@@ -172,7 +187,7 @@ cdef size_t _enter_order(
         or price == 0
         or message[IN_ENTER_ORDER_DISPLAY_AT] != FLAG_YES
         or message[IN_ENTER_ORDER_INTERMARKET_SWEEP_AT] != FLAG_NO
-        or not _is_text(message + IN_ENTER_ORDER_SYMBOL_AT, SYMBOL_BYTES)
+        or not _is_symbol(message + IN_ENTER_ORDER_SYMBOL_AT)
         or not _is_text(message + IN_ENTER_ORDER_CLIENT_ORDER_ID_AT, CLIENT_ORDER_ID_BYTES)
     ):
         return 0
@@ -263,7 +278,7 @@ cdef size_t _mass_cancel(
         wire.load_u16(message + IN_MASS_CANCEL_APPENDAGE_LENGTH_AT) != 0
         or wire.load_u32(message + IN_MASS_CANCEL_USER_REF_NUM_AT) == 0
         or not _is_blank(message + IN_MASS_CANCEL_FIRM_AT, FIRM_BYTES)
-        or not _is_text(message + IN_MASS_CANCEL_SYMBOL_AT, SYMBOL_BYTES)
+        or not _is_symbol(message + IN_MASS_CANCEL_SYMBOL_AT)
     ):
         return 0
     wire.store_u32(body + MASS_CANCEL_CLIENT_AT, client)
@@ -304,6 +319,21 @@ cdef bint _read_appendages(
         at += length + 1
         size -= length + 1
     return True
+
+
+cdef bint _is_symbol(const uint8_t *at) noexcept nogil:
+    """Whether a symbol's field is text that does not name several; it may be blank."""
+    cdef uint8_t kind, kinds = 0
+    cdef uint32_t named = 0  # a bit for each place where a name's character stands
+    cdef int i
+    for i in range(SYMBOL_BYTES):
+        kind = _symbol_kinds[at[i]]
+        kinds |= kind
+        named |= <uint32_t>(kind & IN_A_NAME) << i
+    if kinds & NOT_IN_A_NAME:
+        return False
+    # One name is one run of bits: to add its lowest bit carries past all of them.
+    return not named & (named + (named & (0 - named)))
 
 
 cdef bint _is_text(const uint8_t *at, size_t size) noexcept nogil:

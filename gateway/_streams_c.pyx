@@ -36,6 +36,9 @@ cdef struct Group:
 
 cdef size_t[256] _frame_bytes  # by type; 0 where there is no such type
 cdef array.array _no_ends = array.array("I")
+cdef array.array _no_sequences = array.array("Q")
+cdef array.array _no_spent = array.array("I")
+cdef object _new_tuple = tuple.__new__  # past the named tuple's own, which is in plain Python
 
 
 def _fill_frame_bytes():
@@ -48,11 +51,17 @@ def _fill_frame_bytes():
     _frame_bytes[TYPE_MASS_CANCEL] = MASS_CANCEL_FRAME_BYTES
     _frame_bytes[TYPE_SET_TRADING_STATE] = SET_TRADING_STATE_FRAME_BYTES
     _frame_bytes[TYPE_NEW_DAY] = NEW_DAY_FRAME_BYTES
+    _frame_bytes[TYPE_SHARD_MARK] = SHARD_MARK_FRAME_BYTES
+    _frame_bytes[TYPE_MOVE_OUT] = MOVE_OUT_FRAME_BYTES
+    _frame_bytes[TYPE_ADOPT_INSTRUMENT] = ADOPT_INSTRUMENT_FRAME_BYTES
+    _frame_bytes[TYPE_ADOPT_ORDER] = ADOPT_ORDER_FRAME_BYTES
     _frame_bytes[TYPE_TRADE] = TRADE_FRAME_BYTES
     _frame_bytes[TYPE_CANCELED] = CANCELED_FRAME_BYTES
     _frame_bytes[TYPE_REPLACED] = REPLACED_FRAME_BYTES
     _frame_bytes[TYPE_TRIGGERED] = TRIGGERED_FRAME_BYTES
     _frame_bytes[TYPE_REJECTED] = REJECTED_FRAME_BYTES
+    _frame_bytes[TYPE_INSTRUMENT_STATE] = INSTRUMENT_STATE_FRAME_BYTES
+    _frame_bytes[TYPE_ORDER_STATE] = ORDER_STATE_FRAME_BYTES
 
 
 _fill_frame_bytes()
@@ -107,24 +116,32 @@ cdef list _told(Table *table):
     cdef Client *client
     cdef const uint8_t *packet = table.packets
     cdef uint32_t i
-    cdef size_t written
     cdef bytes packets
-    cdef array.array ends
+    cdef array.array ends, sequences, spent
     for i in range(table.client_count):
         client = &table.clients[i]
         packets = PyBytes_FromStringAndSize(NULL, client.size)
         ends = array.clone(_no_ends, client.count, False)
+        sequences = array.clone(_no_sequences, client.count, False)
+        spent = array.clone(_no_spent, client.spent_count, False)
         client.packets = <uint8_t *>PyBytes_AS_STRING(packets)
         client.ends = ends.data.as_uints
-        told.append(Told(client.number, packets, ends, client.spent))
-        client.size = client.count = 0
+        client.sequences = sequences.data.as_ulonglongs
+        client.spent = spent.data.as_uints
+        told.append(_new_tuple(Told, (client.number, packets, ends, sequences, spent)))
+        client.size = client.count = client.spent_count = 0
     for i in range(table.message_count):
         client = &table.clients[table.messages[i].client]
         memcpy(client.packets + client.size, packet, table.messages[i].size)
         packet += table.messages[i].size
         client.size += table.messages[i].size
         client.ends[client.count] = <unsigned int>client.size
+        client.sequences[client.count] = table.messages[i].sequence
         client.count += 1
+    for i in range(table.spent_count):
+        client = &table.clients[table.spent[i].client]
+        client.spent[client.spent_count] = table.spent[i].number
+        client.spent_count += 1
     return told
 
 
@@ -165,7 +182,7 @@ cdef void _spend(Table *table, const Group *group) noexcept nogil:
     else:
         return
     if number:
-        table.clients[place_of(table, client)].spent = number
+        spend(table, client, number)
 
 
 cdef void _accept(Table *table, const Group *group) noexcept nogil:
@@ -180,7 +197,6 @@ cdef void _accept(Table *table, const Group *group) noexcept nogil:
 cdef bint _tell_of_event(Table *table, const Group *group, const uint8_t *frame) noexcept nogil:
     """Write what one event tells its clients; False when it can't be where it is."""
     cdef uint8_t event = frame[FRAME_HEADER_TYPE_AT]
-    cdef const uint8_t *body = frame + FRAME_HEADER_BYTES
     if event == TYPE_TRADE:
         _executed(
             table,
@@ -199,15 +215,15 @@ cdef bint _tell_of_event(Table *table, const Group *group, const uint8_t *frame)
             LIQUIDITY_REMOVED,
         )
     elif event == TYPE_CANCELED:
-        _canceled(table, group, body)
+        _canceled(table, group, frame)
     elif event == TYPE_REPLACED:
         if group.type != TYPE_REPLACE_ORDER:
             return False
-        _replaced(table, group, body)
+        _replaced(table, group, frame)
     elif event == TYPE_TRIGGERED:
-        _priority_update(table, group, body)
+        _priority_update(table, group, frame)
     elif event == TYPE_REJECTED:
-        _rejected(table, group, body)
+        _rejected(table, group, frame)
     return True
 
 
@@ -222,6 +238,7 @@ cdef void _accepted(Table *table, const Group *group) noexcept nogil:
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        group.frame,
         wire.load_u32(order + ENTER_ORDER_CLIENT_AT),
         OUT_ACCEPTED,
         OUT_ACCEPTED_BYTES + appendage_bytes,
@@ -256,13 +273,15 @@ cdef void _accepted(Table *table, const Group *group) noexcept nogil:
         _store_stop_price(out, order + ENTER_ORDER_STOP_PRICE_AT)
 
 
-cdef void _replaced(Table *table, const Group *group, const uint8_t *event) noexcept nogil:
+cdef void _replaced(Table *table, const Group *group, const uint8_t *frame) noexcept nogil:
+    cdef const uint8_t *event = frame + FRAME_HEADER_BYTES
     cdef const uint8_t *command = group.body
     cdef bint waits = wire.load_u64(event + REPLACED_STOP_PRICE_AT) != 0
     cdef size_t appendage_bytes = STOP_PRICE_BYTES if waits else 0
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        frame,
         wire.load_u32(event + REPLACED_CLIENT_AT),
         OUT_REPLACED,
         OUT_REPLACED_BYTES + appendage_bytes,
@@ -305,7 +324,7 @@ cdef void _executed(
     """One side of a trade; the match number is the frame's sequence number."""
     cdef const uint8_t *trade = frame + FRAME_HEADER_BYTES
     cdef uint8_t *out = begin_message(
-        table, group.time, wire.load_u32(trade + client_at), OUT_EXECUTED, OUT_EXECUTED_BYTES
+        table, group.time, frame, wire.load_u32(trade + client_at), OUT_EXECUTED, OUT_EXECUTED_BYTES
     )
     if out == NULL:
         return
@@ -317,10 +336,12 @@ cdef void _executed(
     wire.store_u16(out + OUT_EXECUTED_APPENDAGE_LENGTH_AT, 0)
 
 
-cdef void _canceled(Table *table, const Group *group, const uint8_t *event) noexcept nogil:
+cdef void _canceled(Table *table, const Group *group, const uint8_t *frame) noexcept nogil:
+    cdef const uint8_t *event = frame + FRAME_HEADER_BYTES
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        frame,
         wire.load_u32(event + CANCELED_CLIENT_AT),
         OUT_CANCELED,
         OUT_CANCELED_BYTES,
@@ -332,10 +353,12 @@ cdef void _canceled(Table *table, const Group *group, const uint8_t *event) noex
     out[OUT_CANCELED_REASON_AT] = event[CANCELED_REASON_AT]
 
 
-cdef void _priority_update(Table *table, const Group *group, const uint8_t *event) noexcept nogil:
+cdef void _priority_update(Table *table, const Group *group, const uint8_t *frame) noexcept nogil:
+    cdef const uint8_t *event = frame + FRAME_HEADER_BYTES
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        frame,
         wire.load_u32(event + TRIGGERED_CLIENT_AT),
         OUT_PRIORITY_UPDATE,
         OUT_PRIORITY_UPDATE_BYTES,
@@ -348,10 +371,12 @@ cdef void _priority_update(Table *table, const Group *group, const uint8_t *even
     memcpy(out + OUT_PRIORITY_UPDATE_ORDER_NUMBER_AT, event + TRIGGERED_ORDER_NUMBER_AT, 8)
 
 
-cdef void _rejected(Table *table, const Group *group, const uint8_t *event) noexcept nogil:
+cdef void _rejected(Table *table, const Group *group, const uint8_t *frame) noexcept nogil:
+    cdef const uint8_t *event = frame + FRAME_HEADER_BYTES
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        frame,
         wire.load_u32(event + REJECTED_CLIENT_AT),
         OUT_REJECTED,
         OUT_REJECTED_BYTES,
@@ -379,6 +404,7 @@ cdef void _mass_cancel_response(Table *table, const Group *group) noexcept nogil
     cdef uint8_t *out = begin_message(
         table,
         group.time,
+        group.frame,
         wire.load_u32(command + MASS_CANCEL_CLIENT_AT),
         OUT_MASS_CANCEL_RESPONSE,
         OUT_MASS_CANCEL_RESPONSE_BYTES,

@@ -7,16 +7,17 @@ from typing import NamedTuple
 from feed.codec import Frame
 from feed.frames import read_frames
 from gateway.soup import SequencedData
-from gateway.translate import client_messages, spent_user_ref_num
+from gateway.translate import messages_by_frame, spent_user_ref_num
 
 
 class Told(NamedTuple):
-    """What some groups tell one client, and that it used up a number."""
+    """What some groups tell one client, and which numbers of its own they used up."""
 
     client: int
     packets: bytes  # its messages with the next numbers, as SoupBinTCP packets back to back
     ends: "array[int]"  # where in them each one ends
-    spent: int  # the last user_ref_num that it used up; 0 for none
+    sequences: "array[int]"  # of the list's frame that each one tells of
+    spent: "array[int]"  # the user_ref_nums that it used up, in their order
 
 
 def tell(groups: bytes) -> list[Told]:
@@ -25,27 +26,25 @@ def tell(groups: bytes) -> list[Told]:
     Each one whom they concern is there once, in the order in which they come to it.
     """
     packets: dict[int, bytearray] = {}
-    ends: dict[int, array[int]] = {}
-    spent_by: dict[int, int] = {}
+    told: dict[int, Told] = {}
 
-    def concern(client: int) -> None:
-        packets.setdefault(client, bytearray())
-        ends.setdefault(client, array("I"))
+    def concerning(client: int) -> Told:
+        if client not in told:
+            packets[client] = bytearray()
+            told[client] = Told(client, b"", array("I"), array("Q"), array("I"))
+        return told[client]
 
     for group in _groups(read_frames(groups)):
         spent = spent_user_ref_num(group[0].message())
         if spent is not None:
             client, number = spent
-            concern(client)
-            spent_by[client] = number
-        for client, payload in client_messages(group):
-            concern(client)
+            concerning(client).spent.append(number)
+        for sequence, (client, payload) in messages_by_frame(group):
+            concerned = concerning(client)
             packets[client] += SequencedData(payload).encode()
-            ends[client].append(len(packets[client]))
-    return [
-        Told(client, bytes(data), ends[client], spent_by.get(client, 0))
-        for client, data in packets.items()
-    ]
+            concerned.ends.append(len(packets[client]))
+            concerned.sequences.append(sequence)
+    return [each._replace(packets=bytes(packets[client])) for client, each in told.items()]
 
 
 def _groups(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:

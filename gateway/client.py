@@ -198,7 +198,7 @@ class Client:
         """
         await self._for_room()
         if self._session.unanswered.cancel_count >= self._policy.unanswered_limit:
-            raise Overrun("too many cancels are unanswered; the answer to any other command helps")
+            raise Overrun("too many cancels are unanswered; read events() until some are answered")
         orders.check_entered(user_ref_num, self._session.last_user_ref_num)
         self._session.submit_cancel(orders.cancel_order(user_ref_num, remaining))
         self._flush()
@@ -275,7 +275,10 @@ class Client:
 
     @property
     def unanswered_count(self) -> int:
-        """How many commands wait for an answer; they would be sent again after a resume."""
+        """How many commands wait for an answer; they would be sent again after a resume.
+
+        Without cancels of orders that this client knows nothing of: those may never have one.
+        """
         return self._session.unanswered.numbered_count + self._session.unanswered.cancel_count
 
     async def _for_room(self) -> None:

@@ -26,6 +26,9 @@ class ClientPolicy:
     # A session that ends sooner has not mended anything: the waits go on growing. One that lasts
     # for longer has, though gateways may go on dying one after the other.
     stable_after_ns: int = 500_000_000
+    # What a gateway refuses of what is sent again, as too much at once, is sent once more after
+    # this: its limits count in seconds.
+    put_off_ns: int = 1_000_000_000
     # Commands that wait for an answer; each is kept to be sent again. Beyond it, entering waits.
     unanswered_limit: int = 10_000
     # Events that the user has not read yet. Beyond it, the connection is not read either.

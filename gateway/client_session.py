@@ -4,9 +4,12 @@ Sans-I/O, over any number of connections, one after the other: bytes and times (
 and events out. On each connection it
 
 1. logs in from the number after the last event that it has given out,
-2. asks which user_ref_num comes next: what is below is in the list, what is above never will be,
-   because a log-in voids what an earlier one had under way,
-3. sends again what is not in the list, and from then on what is entered.
+2. asks which user_ref_num comes next, for new commands,
+3. sends again all that has no answer, in its order, and from then on what is entered.
+
+A log-in voids what an earlier one had under way. So of what is sent again, what is in a list stays
+there and is answered in the stream; what can't come into one any more, as a later number was used,
+is refused; and the rest takes effect now.
 
     OFFLINE -- connected --> LOGGING_IN -- accepted --> QUERYING -- answered --> OPEN
        \\_________________________ disconnected _________________________________/
@@ -16,7 +19,7 @@ session alone: it logs in to the one that is over by its name, until the exchang
 all of it; then to the next one by its name, from number 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 
 from gateway import ouch, soup
@@ -30,8 +33,16 @@ from gateway.client_errors import (
 )
 from gateway.client_policy import ClientPolicy
 from gateway.closing import ClosingReason, next_session
-from gateway.events import UNNUMBERED, Event, Rejected, SessionBegan, to_event
-from gateway.ouch_codec import OuchError, decode_outbound, encode
+from gateway.events import (
+    UNNUMBERED,
+    Event,
+    Rejected,
+    SessionBegan,
+    read_event,
+    read_message,
+    to_event,
+)
+from gateway.ouch_codec import encode
 from gateway.rejects import GatewayReject
 from gateway.soup import (
     ClientHeartbeat,
@@ -50,7 +61,7 @@ from gateway.soup import (
     server_packets,
 )
 from gateway.translate import LARGEST_USER_REF_NUM
-from gateway.unanswered import Unanswered
+from gateway.unanswered import NumberedCommand, Unanswered
 
 # A log-in refused for one of these was wrong in itself; what else there is passes.
 _LASTING_REASONS = (
@@ -110,6 +121,9 @@ class ClientSession:
         self._reader: PacketReader[ServerPacket] = server_packets()
         self._output = bytearray()
         self._incoming_sequence = 0  # of the next sequenced data on this connection
+        self._sent_again: set[int] = set()  # on this connection: the numbers that it names
+        self._put_off: set[int] = set()  # those of them to be sent once more
+        self._put_off_until_ns = 0
         # Log-ins whose outcome was never told may end this session yet. Each does so once, unless
         # its gateway was asking for it anew; which it does until it gives the log-in up.
         self._log_ins_in_doubt = 0
@@ -124,6 +138,8 @@ class ClientSession:
         self._heard_at_ns = self._sent_at_ns = now_ns
         self._reader = server_packets()
         self.farewell = ""
+        self._sent_again.clear()
+        self._put_off.clear()
         self._log_ins_in_doubt += 1
         request = LoginRequest(self._user, self._secret, self.session, self.next_sequence)
         self._output[:] = request.encode()
@@ -163,6 +179,9 @@ class ClientSession:
             raise LinkFault("the gateway did not answer the log-in in time")
         if self.phase is not Phase.LOGGING_IN and now_ns >= self._heartbeat_deadline_ns:
             self._output += ClientHeartbeat().encode()
+        if self._put_off and now_ns >= self._put_off_until_ns:
+            self._send_again(self.unanswered.naming(self._put_off))
+            self._put_off.clear()
 
     @property
     def is_logged_in(self) -> bool:
@@ -180,6 +199,8 @@ class ClientSession:
                 return min(self._log_in_deadline_ns, dead_at_ns)
             case Phase.QUERYING:
                 return min(self._log_in_deadline_ns, self._heartbeat_deadline_ns, dead_at_ns)
+            case Phase.OPEN if self._put_off:
+                return min(self._heartbeat_deadline_ns, dead_at_ns, self._put_off_until_ns)
             case Phase.OPEN:
                 return min(self._heartbeat_deadline_ns, dead_at_ns)
 
@@ -197,13 +218,12 @@ class ClientSession:
             raise UserRefNumsSpent("every user_ref_num has been used; only cancels are left")
         return self.last_user_ref_num + 1
 
-    def submit(self, message: ouch.EnterOrder | ouch.ReplaceOrder | ouch.MassCancel) -> None:
+    def submit(self, message: NumberedCommand) -> None:
         """Sends a command with a new user_ref_num, now or after the next log-in."""
         assert message.user_ref_num > self.last_user_ref_num
-        payload = encode(message)
         self.last_user_ref_num = message.user_ref_num
-        self.unanswered.add(message.user_ref_num, payload)
-        self._send(payload)
+        self.unanswered.add(message)
+        self._send(encode(message))
 
     def submit_cancel(self, message: ouch.CancelOrder) -> None:
         """Sends a cancel of an order, now or after the next log-in."""
@@ -274,7 +294,9 @@ class ClientSession:
         if self._is_moving:
             has_missed, self._may_have_missed = self._may_have_missed, False
             self._is_moving = False
-            self._forgets |= has_missed
+            if has_missed:
+                self._forgets = True
+                self.unanswered.lose_sight()
             yield SessionBegan(session, before, has_missed)
 
     def _leave_session(self, following: str, *, may_have_missed: bool) -> None:
@@ -317,15 +339,13 @@ class ClientSession:
         self._incoming_sequence += 1
         if sequence < self.next_sequence:
             return  # had on an earlier connection
-        event = _read(payload, sequence)
+        event = read_event(payload, sequence)
         self.next_sequence = sequence + 1
-        for user_ref_num in self.unanswered.settle(event):
-            lost = GatewayReject.CONNECTION_LOST
-            yield Rejected(UNNUMBERED, event.time_ns, user_ref_num, lost, lost.text, "")
+        self.unanswered.settle(event)
         yield event
 
     def _on_unsequenced(self, payload: bytes, now_ns: int) -> Iterator[Event]:
-        message = _decode(payload)
+        message = read_message(payload)
         match message:
             case ouch.AccountQueryResponse(next_user_ref_num=next_user_ref_num):
                 self._on_account(next_user_ref_num, now_ns)
@@ -333,11 +353,30 @@ class ClientSession:
                 event = to_event(message, UNNUMBERED)
                 assert isinstance(event, Rejected)
                 raise LinkFault(f"the gateway refused an account query: {event.text}")
-            case ouch.Rejected(user_ref_num=user_ref_num):
-                self.unanswered.refuse(user_ref_num)
-                yield to_event(message, UNNUMBERED)
+            case ouch.Rejected():
+                yield from self._on_refusal(message, now_ns)
             case _:
                 raise ProtocolError(f"a {type(message).__name__} outside of the numbered stream")
+
+    def _on_refusal(self, message: ouch.Rejected, now_ns: int) -> Iterator[Event]:
+        """The gateway itself refused something; it may have a number that was sent again."""
+        number, reason = message.user_ref_num, message.reason
+        was_sent_again = number in self._sent_again
+        if reason == GatewayReject.RATE_EXCEEDED and (
+            was_sent_again or self.unanswered.may_be_either(number)
+        ):
+            # What was sent again may be in a list long since; and of an order and a cancel of it
+            # either may be meant. Sent once more, each comes to its own end.
+            self._put_off_until_ns = now_ns + self._policy.put_off_ns
+            self._put_off.add(number)
+            self._sent_again.add(number)
+            return
+        was_waiting = self.unanswered.refuse(number)
+        if was_sent_again and not was_waiting:
+            return  # its end has been told
+        if was_sent_again and reason == GatewayReject.NUMBER_PASSED:
+            message = message._replace(reason=GatewayReject.CONNECTION_LOST)
+        yield to_event(message, UNNUMBERED)
 
     def _on_account(self, next_user_ref_num: int, now_ns: int) -> None:
         if self.phase is not Phase.QUERYING:
@@ -350,19 +389,9 @@ class ClientSession:
         if self._forgets:
             self.unanswered.forget(next_user_ref_num)
             self._forgets = False
-        for payload in self.unanswered.to_resend(next_user_ref_num):
+        self._sent_again = self.unanswered.numbers
+        self._send_again(self.unanswered.resend())
+
+    def _send_again(self, payloads: Iterable[bytes]) -> None:
+        for payload in payloads:
             self._send(payload)
-
-
-def _decode(payload: bytes) -> ouch.Outbound:
-    try:
-        return decode_outbound(payload)
-    except OuchError as error:
-        raise ProtocolError(f"the exchange sent what this client can't read: {error}") from error
-
-
-def _read(payload: bytes, sequence: int) -> Event:
-    try:
-        return to_event(_decode(payload), sequence)
-    except ValueError as error:
-        raise ProtocolError(f"event {sequence} says what this client does not know") from error

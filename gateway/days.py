@@ -2,17 +2,25 @@
 
 The list goes on for ever, but clients know days: until the first NEW_DAY the session has the
 exchange's name, and then that of the day, as in "20261122". Each client's stream begins anew with
-each of them; the user_ref_nums that it has used stay used.
+each of them.
 """
 
+from array import array
 from enum import Enum, auto
 from typing import NamedTuple
 
-from feed.messages import Canceled, CancelReason, ClientState, MarketState, NewDay, pad
+from feed.messages import (
+    Canceled,
+    CancelReason,
+    ClientState,
+    MarketState,
+    MarkState,
+    NewDay,
+    OrderState,
+)
 from feed.run import Run
 from feed.schema import FrameType
 from feed.snapshot import SnapshotError, WholeSnapshot
-from gateway.soup import SESSION_BYTES
 from gateway.streams import Streams
 
 
@@ -30,14 +38,15 @@ class DayState(NamedTuple):
 
     day: int
     last_user_ref_nums: dict[int, int]  # by client
+    live_orders: "dict[int, array[int]]"  # the user_ref_nums of each client's, ascending
+    marks: dict[int, int]  # by shard
 
 
 class Days:
     """The streams of the running day and of the one before; no more than two days are kept."""
 
     def __init__(self, exchange: str, limit_bytes: int) -> None:
-        """`limit_bytes` bounds each client's stream. Raises ValueError for too long a name."""
-        pad(exchange, SESSION_BYTES)
+        """`limit_bytes` bounds each client's stream."""
         self.day = 0  # as YYYYMMDD; 0 before the first one
         self.name = exchange  # of the current session
         self.current = Streams(limit_bytes)
@@ -48,12 +57,12 @@ class Days:
     def begin(self, day: int) -> None:
         """A new day: streams begin anew, and those of the one before the last are dropped."""
         self.before, self.name_before = self.current, self.name
-        self._set(DayState(day, self.current.last_user_ref_nums))
+        self._set(day)
 
-    def restore(self, state: DayState) -> None:
-        """Begin with a day of which nothing is known but this."""
+    def restore(self, day: int) -> None:
+        """Begin with a day, and nothing before it."""
         self.before, self.name_before = None, ""
-        self._set(state)
+        self._set(day)
 
     def standing(self, session: str) -> Standing:
         """What the session of this name is here; an empty name asks for the current one."""
@@ -65,22 +74,20 @@ class Days:
         return Standing.LATER if is_day and int(session) > self.day else Standing.UNKNOWN
 
     def check(self) -> None:
-        """Raises AssertionError when a stream does not hold together, or knows less than before."""
+        """Raises AssertionError when a stream does not hold together."""
         self.current.check()
         if self.before is not None:
             self.before.check()
             assert self.name_before != self.name
-            for client, last in self.before.last_user_ref_nums.items():
-                assert last <= self.current.of(client).last_user_ref_num
 
-    def _set(self, state: DayState) -> None:
-        self.day, last_user_ref_nums = state
-        self.name = str(self.day)
-        self.current = Streams(self._limit_bytes, last_user_ref_nums)
+    def _set(self, day: int) -> None:
+        self.day = day
+        self.name = str(day)
+        self.current = Streams(self._limit_bytes)
 
 
-def read_day(snapshot: WholeSnapshot) -> DayState:
-    """What a gateway needs of the snapshot that a day began with.
+def read_day(snapshot: WholeSnapshot, *, orders: bool) -> DayState:
+    """What a gateway needs of the snapshot that a day began with; of its orders only if so wanted.
 
     Raises SnapshotError when it was taken at another place, so that clients' numbers would differ
     from those on other gateways.
@@ -89,18 +96,25 @@ def read_day(snapshot: WholeSnapshot) -> DayState:
         _require_day_begins(snapshot.tail)
     day = 0
     last_user_ref_nums = {}
+    live_orders: dict[int, array[int]] = {}
+    marks = {}
     for run in snapshot.state():
-        if not (run.has(FrameType.MARKET_STATE) or run.has(FrameType.CLIENT_STATE)):
-            continue  # orders: by far the most
         for frame in run:
-            match frame.message() if frame.type != FrameType.ORDER_STATE else None:
+            if frame.type is FrameType.ORDER_STATE and not orders:
+                continue  # by far the most
+            match frame.message():
                 case MarketState(day=day):
                     pass
+                case MarkState(shard, sequence):
+                    marks[shard] = sequence
+                case OrderState() as order:
+                    live_orders.setdefault(order.client, array("I")).append(order.user_ref_num)
                 case ClientState(client=client, last_user_ref_num=last) if last:
                     last_user_ref_nums[client] = last
     if not day:
         raise SnapshotError("it is of a time before the first day")
-    return DayState(day, last_user_ref_nums)
+    in_order = {client: array("I", sorted(numbers)) for client, numbers in live_orders.items()}
+    return DayState(day, last_user_ref_nums, in_order, marks)
 
 
 def _require_day_begins(tail: Run) -> None:

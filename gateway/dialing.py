@@ -49,10 +49,12 @@ class _State(Enum):
 
 
 class Dialer:
-    """Keeps a gateway connected to the newest primary that it has heard of."""
+    """Keeps a gateway connected to the newest primary of a shard that it has heard of."""
 
-    def __init__(self, gateway: Gateway, limits: UplinkLimits, random: Random) -> None:
+    def __init__(self, gateway: Gateway, shard: int, limits: UplinkLimits, random: Random) -> None:
         self._gateway = gateway
+        self._shard = shard
+        self._uplink = gateway.shards[shard].uplink
         self._limits = limits
         self._random = random
         self._state = _State.IDLE
@@ -89,19 +91,23 @@ class Dialer:
     def on_connected(self, now_ns: int) -> None:
         """The connection that was dialed is made."""
         assert self._dialed is not None
-        self._gateway.on_uplink_connected(self._dialed.epoch, now_ns)
-        pending = self._gateway.uplink.pending_count
+        self._gateway.on_uplink_connected(self._shard, self._dialed.epoch, now_ns)
+        pending = self._uplink.pending_count
         write = log.debug if self._is_in_vain else log.info  # a backup ends it again at once
-        write("primary connected", **self._dialed._asdict(), pending=pending)
+        write("primary connected", shard=self._shard, **self._dialed._asdict(), pending=pending)
         if self._state is _State.DIALING:
             self._state = _State.CONNECTED
 
     def on_data(self, data: bytes, now_ns: int) -> None:
         """The primary sent something."""
         try:
-            self._gateway.on_uplink_data(data, now_ns)
+            self._gateway.on_uplink_data(self._shard, data, now_ns)
         except WireError as error:
-            log.warning("this is no decision of the primary; connecting anew", why=str(error))
+            log.warning(
+                "this is no decision of the primary; connecting anew",
+                shard=self._shard,
+                why=str(error),
+            )
             self._drop()
         else:
             self._has_decided = True
@@ -109,7 +115,7 @@ class Dialer:
 
     def on_lost(self, why: str, now_ns: int) -> None:
         """The connection is over, for this reason or because it was hung up."""
-        self._gateway.on_uplink_lost(now_ns)
+        self._gateway.on_uplink_lost(self._shard, now_ns)
         if self._dialed == self._record:
             self._is_in_vain = not self._has_decided
         self._on_end("primary lost", why, now_ns)
@@ -141,16 +147,20 @@ class Dialer:
 
     def take_output(self) -> bytes:
         """The bytes to send now: none over a connection that is to end."""
-        return self._gateway.uplink.take_output() if self._state is _State.CONNECTED else b""
+        return self._uplink.take_output() if self._state is _State.CONNECTED else b""
 
     def _look_at_primary(self, now_ns: int) -> None:
         """Gives up a connection that is of no more use."""
-        uplink = self._gateway.uplink
+        uplink = self._uplink
         if uplink.is_outdated:
-            log.warning("primary has a successor; connecting anew")
+            log.warning("primary has a successor; connecting anew", shard=self._shard)
             self._drop()
         elif uplink.is_overdue(now_ns):
-            log.warning("primary decides nothing; connecting anew", pending=uplink.pending_count)
+            log.warning(
+                "primary decides nothing; connecting anew",
+                shard=self._shard,
+                pending=uplink.pending_count,
+            )
             self._drop()
 
     def _drop(self) -> None:
@@ -164,7 +174,7 @@ class Dialer:
         if dialed is None or dialed != self._record or self._is_stopped:
             return  # it was ended on purpose
         write = log.debug if why == self._last_failure else log.warning  # once is enough
-        write(what, **dialed._asdict(), why=why)
+        write(what, shard=self._shard, **dialed._asdict(), why=why)
         self._last_failure = why
         if self._has_decided:
             self._wait_ns = self._limits.shortest_wait_ns

@@ -18,7 +18,9 @@ from feed.messages import (
     unpad,
 )
 from gateway import ouch
+from gateway.client_errors import ProtocolError
 from gateway.ouch import MARKET_PRICE, Liquidity
+from gateway.ouch_codec import OuchError, decode_outbound
 from gateway.rejects import GatewayReject, reject_reason, reject_text
 
 UNNUMBERED = 0  # the `sequence` of what stands outside the stream
@@ -148,6 +150,22 @@ class SessionBegan(NamedTuple):
 Event: TypeAlias = (
     Accepted | Replaced | Executed | Canceled | Rejected | Triggered | MassCanceled | SessionBegan
 )
+
+
+def read_message(payload: bytes) -> ouch.Outbound:
+    """The OUCH message that the exchange sent; raises ProtocolError when it is none."""
+    try:
+        return decode_outbound(payload)
+    except OuchError as error:
+        raise ProtocolError(f"the exchange sent what this client can't read: {error}") from error
+
+
+def read_event(payload: bytes, sequence: int) -> Event:
+    """The event of the stream that an OUCH message tells of; raises ProtocolError when none."""
+    try:
+        return to_event(read_message(payload), sequence)
+    except ValueError as error:
+        raise ProtocolError(f"event {sequence} says what this client does not know") from error
 
 
 def to_event(message: ouch.Outbound, sequence: int) -> Event:

@@ -10,34 +10,42 @@ Sans-I/O. A shell or a simulator tells it what happened, and then carries out wh
         if session.closing is not None: close()           # once that is sent
     for verification in gateway.take_verifications():     # look at a secret, and then
         gateway.on_verified(verification.session, client, now_ns)
-    send_to_primary(gateway.uplink.take_output())
+    for shard in gateway.shards.values():
+        send_to_primary(shard.number, shard.uplink.take_output())
 
-A log-in is checked, submitted as a command, and answered when the feed shows it committed. All that
-a client is told of its orders comes from the feed, through its stream. What a new day does to
-sessions stands in docs/gateway.md.
+A log-in is checked, submitted as a command to the client's home, and answered when the feed shows
+it committed. All that a client is told of its orders comes from the feeds, through its stream. What
+several shards make of that, and a new day of sessions, stands in docs/gateway.md.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
-from feed.messages import ALL_SYMBOLS, CancelReason, LogIn, MassCancel
 from feed.run import Run
-from feed.snapshot import SnapshotError, WholeSnapshot
+from feed.snapshot import WholeSnapshot
 from gateway.clients import ClientSettings
 from gateway.closing import ClosingReason, session_now
-from gateway.days import Days, Standing, read_day
+from gateway.days import Days, Standing
 from gateway.deadlines import Deadlines
+from gateway.home import ToldClients
 from gateway.limits import FailedLogIns, Origin, Rates
-from gateway.log_ins import LogIns, WaitingLogIn
 from gateway.session import Phase, Session, SessionCounters, resume_refusal
 from gateway.settings import GatewaySettings
+from gateway.shard import GatewayShard
+from gateway.shards import (
+    DayTurned,
+    Happening,
+    LoggedIn,
+    NotAdmitted,
+    SeatOvertaken,
+    Shards,
+)
 from gateway.soup import LoginRequest
 from gateway.strangers import Strangers
-from gateway.streams import Streams
-from gateway.turning_points import Admission, DayBegan, NewEpoch, Part, steps
-from gateway.uplink import Uplink
+from gateway.streams import Stream
+from zk.directory import Directory
 
 # Slow clients are looked at so often: a tenth of the shortest of the sessions' times, the
 # heartbeat's second.
@@ -70,18 +78,16 @@ class Gateway:
         settings: GatewaySettings,
         random: Random,
         wall_clock_ns: Callable[[], int],
+        directory: Directory,
     ) -> None:
         """`exchange` names the SoupBinTCP session until the first day that has a name of its own;
-        `random` draws the log-ins' numbers.
+        `random` draws the log-ins' numbers; `directory` says which shards there are.
 
         `wall_clock_ns` gives the time since 1970 for what the gateway itself answers. Raises
         ValueError when the name does not fit its field.
         """
-        self.days = Days(exchange, settings.stream_limit_bytes)
-        self.uplink = Uplink(settings.uplink)
-        self.delivered_sequence = 0
-        self.is_catching_up = False  # by a replay, as its shell says: nobody is let in meanwhile
         self.deadline_ns = 0  # when `on_time` wants to be called next
+        self._shards = Shards(exchange, settings, random, directory)
         self._settings = settings
         self._wall_clock_ns = wall_clock_ns
         self._failed_log_ins = FailedLogIns(settings.log_ins)
@@ -91,16 +97,13 @@ class Gateway:
         self._strangers = Strangers(settings.connections)
         self._open: dict[int, Session] = {}  # by client; one session for each
         self._clients: dict[int, ClientSettings] = {}  # those who are logged in here
-        self._log_ins = LogIns(self.uplink, random)
         self._deadlines = Deadlines(GRAIN_NS)
         self._next_tick_ns = 0
-        self._held: dict[Session, None] = {}  # those who wait for room in the uplink
+        self._held: dict[Session, None] = {}  # those who wait for room in the uplinks
         self._sending: dict[Session, None] = {}  # those who have not taken all that there is
         self._changed: dict[Session, None] = {}
         self._verifications: list[Verification] = []
         self._unverified = 0  # of those that were handed out too
-        self._committed_sequence = 0
-        self._list_epoch = 0  # of what is delivered last
         self._is_stopped = False
         self._session_counters = SessionCounters()
         self._connections = 0
@@ -108,9 +111,22 @@ class Gateway:
         self._closed: Counter[ClosingReason] = Counter()
 
     @property
-    def streams(self) -> Streams:
-        """The clients' streams of the running day."""
-        return self.days.current
+    def shards(self) -> Mapping[int, GatewayShard]:
+        """The shards by their numbers."""
+        return self._shards.by_number
+
+    @property
+    def pending_count(self) -> int:
+        """How many submissions are not known to be committed."""
+        return self._shards.pending_count
+
+    def days_of(self, client: int) -> Days:
+        """The days that a client's stream has here; there has to be a directory."""
+        return self._home_of(client).home.days
+
+    def stream_of(self, client: int) -> Stream:
+        """A client's stream of its running day."""
+        return self.days_of(client).current.of(client)
 
     # What happens to a client's connection.
 
@@ -192,54 +208,41 @@ class Gateway:
         self._unverified -= 1
         self._end(session, ClosingReason.SECRET_NOT_CHECKED, now_ns)
 
-    # What comes from the feed and the primary.
+    # What comes from the feeds, the primaries and the directory.
 
-    def on_feed(self, run: Run, epoch: int, committed_sequence: int, now_ns: int) -> None:
-        """The next whole committed groups of the list, if any, and what the packets last said.
+    def on_directory(self, directory: Directory, now_ns: int) -> None:
+        """There may be more shards, and symbols may be elsewhere."""
+        self._shards.on_directory(directory, now_ns)
+
+    def on_feed(
+        self, shard: int, run: Run, epoch: int, committed_sequence: int, now_ns: int
+    ) -> None:
+        """The next whole committed groups of a list, if any, and what its packets last said.
 
         `committed_sequence` may be ahead of the groups, while gaps are repaired.
         """
-        self.uplink.on_feed_epoch(epoch)
-        self._committed_sequence = committed_sequence
-        for step in steps(run):
-            match step:
-                case Part(groups, last_sequence):
-                    self._deliver(groups, last_sequence)
-                case Admission(command, is_rejected):
-                    self._on_log_in(command, is_rejected, now_ns)
-                case NewEpoch(list_epoch):
-                    self._on_progress(now_ns)  # what the earlier ones decided until here stands
-                    self._list_epoch = list_epoch
-                case DayBegan(day):
-                    self._begin_day(day, now_ns)
-        self._on_progress(now_ns)
+        happenings = self._shards.on_feed(shard, run, epoch, committed_sequence, now_ns)
+        self._on_happenings(happenings, now_ns)
 
-    def restore(self, snapshot: WholeSnapshot) -> None:
-        """Goes on after the snapshot that a day began with, as if it were the list's beginning.
+    def restore(self, shard: int, snapshot: WholeSnapshot) -> None:
+        """A list goes on after the snapshot that a day began with, as if it were its beginning.
 
         Raises SnapshotError when it is of another place, or a client has been let in already.
         """
-        assert snapshot.head.sequence >= self.delivered_sequence
-        if self._open:
-            raise SnapshotError("it comes too late: clients are being told what came before it")
-        self.days.restore(read_day(snapshot))
-        self.delivered_sequence = snapshot.head.sequence
-        self._list_epoch = snapshot.head.epoch
+        self._on_happenings(self._shards.restore(shard, snapshot), 0)
 
-    def on_uplink_connected(self, epoch: int, now_ns: int) -> None:
+    def on_uplink_connected(self, shard: int, epoch: int, now_ns: int) -> None:
         """There is a connection to the primary of this epoch, as far as is known."""
-        self.uplink.on_connected(epoch, now_ns)
-        self._log_ins.on_uplink_connected(now_ns)
+        self._shards.on_uplink_connected(shard, epoch, now_ns)
 
-    def on_uplink_lost(self, now_ns: int) -> None:
-        """The connection to the primary is gone. Clients stay, and wait."""
-        self._log_ins.on_uplink_lost(self.uplink.on_lost())
+    def on_uplink_lost(self, shard: int, now_ns: int) -> None:
+        """The connection to a primary is gone. Clients stay, and wait."""
+        self._shards.on_uplink_lost(shard)
         self._read_held(now_ns)
 
-    def on_uplink_data(self, data: bytes, now_ns: int) -> None:
-        """Bytes came from the primary; raises WireError when they can't be its decisions."""
-        self.uplink.on_data(data, now_ns)
-        self._on_progress(now_ns)
+    def on_uplink_data(self, shard: int, data: bytes, now_ns: int) -> None:
+        """Bytes came from a primary; raises WireError when they can't be its decisions."""
+        self._on_happenings(self._shards.on_uplink_data(shard, data, now_ns), now_ns)
 
     # Time, and the end.
 
@@ -248,6 +251,7 @@ class Gateway:
         if now_ns >= self._next_tick_ns:
             self._next_tick_ns = now_ns + TICK_NS
             self._changed.update(self._sending)
+            self._read_held(now_ns)  # who does not wait for all shards any longer
         for session in self._deadlines.due(now_ns):
             session.on_time(now_ns)
             if session.has_output:
@@ -267,10 +271,10 @@ class Gateway:
 
     def summary(self) -> dict[str, Any]:
         """What the gateway has done, for operators and programs."""
-        uplink, sessions = self.uplink, self._session_counters
+        sessions, all_days = self._session_counters, self._shards.all_days()
         return {
-            "sequence": self.delivered_sequence,
-            "day": self.days.day,
+            **self._shards.summary(),
+            "day": max((days.day for days in all_days), default=0),
             "connections": self._connections,
             "log_ins": self._accepted,
             "sessions": len(self._open),
@@ -279,22 +283,13 @@ class Gateway:
             "commands": sessions.commands,
             "refusals": dict(sessions.refusals),
             "heartbeats_sent": sessions.heartbeats_sent,
-            "stream_messages": self.streams.message_count,
-            "uplink": {
-                "connections": uplink.connections,
-                "submissions": uplink.submissions,
-                "resent": uplink.resent,
-                "decisions": uplink.decisions,
-                "pending": uplink.pending_count,
-            },
+            "stream_messages": sum(days.current.message_count for days in all_days),
         }
 
     def check(self) -> None:
         """Raises AssertionError when the parts do not agree with one another."""
-        self.uplink.check()
-        self.days.check()
+        self._shards.check()
         self._failed_log_ins.check()
-        self._log_ins.check()
         self._deadlines.check(self._sessions, self._next_tick_ns)
         self._strangers.check()
         assert len(self._sessions) <= self._settings.connections.connections
@@ -312,10 +307,11 @@ class Gateway:
     def _read(self, session: Session, now_ns: int) -> None:
         """Takes what the uplink has room for of what a session has received."""
         was_reading = session.is_reading
-        room = self.uplink.room(session.client) if session.phase is Phase.OPEN else 1
+        room = self._shards.room(session, now_ns) if session.phase is Phase.OPEN else 1
         submissions = session.take_submissions(room, now_ns)
         if submissions.command_count:
-            self.uplink.submit_all(session.client, session.login, submissions, now_ns)
+            for refusal in self._shards.submit(session, submissions, now_ns):
+                session.refuse(refusal, now_ns)
         request = session.take_log_in_request()
         if request is not None:
             self._check_log_in(session, request, now_ns)
@@ -331,31 +327,44 @@ class Gateway:
             self._next_tick_ns if next_ns is None else min(self._next_tick_ns, next_ns)
         )
 
-    def _deliver(self, groups: bytes, last_sequence: int) -> None:
-        """Has these frames, whole groups up to that number, told to whom they concern."""
-        for client in self.streams.apply(groups):
+    def _on_happenings(self, happenings: Iterable[Happening], now_ns: int) -> None:
+        for happening in happenings:
+            match happening:
+                case ToldClients(clients):
+                    self._on_told(clients)
+                case LoggedIn():
+                    self._on_log_in(happening, now_ns)
+                case NotAdmitted(session):
+                    self._end(session, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
+                case SeatOvertaken(session):
+                    self._end(session, ClosingReason.LOG_IN_OVERTAKEN, now_ns)
+                case DayTurned(home):
+                    self._begin_day(home, now_ns)
+        self._read_held(now_ns)
+
+    def _on_told(self, clients: Iterable[int]) -> None:
+        for client in clients:
             session = self._open.get(client)
             if session is not None:
                 self._changed[session] = None
-        self.delivered_sequence = last_sequence
-
-    def _on_progress(self, now_ns: int) -> None:
-        """More may be decided, or delivered, than before."""
-        for login in self.uplink.on_delivered(self.delivered_sequence, self._list_epoch):
-            self._refuse_log_in(login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
-        self._read_held(now_ns)
 
     def _read_held(self, now_ns: int) -> None:
         for session in tuple(self._held):
-            if self.uplink.has_room_again(session.client):
+            if self._shards.has_room_again(session, now_ns):
                 del self._held[session]
                 self._read(session, now_ns)
 
+    def _home_of(self, client: int) -> GatewayShard:
+        home = self._shards.home_of(client)
+        assert home is not None, "there is no directory yet"
+        return home
+
     def _check_log_in(self, session: Session, request: LoginRequest, now_ns: int) -> None:
         # Who hangs up leaves its secret behind, so connections alone do not bound these.
-        standing = self.days.standing(session.requested_session)
-        if standing is Standing.UNKNOWN:
-            self._refuse_session(session, now_ns)
+        all_days = self._shards.all_days()
+        standings = {days.standing(session.requested_session) for days in all_days}
+        if standings == {Standing.UNKNOWN}:
+            self._refuse_session(session, all_days[0], now_ns)
         elif self._unverified >= self._settings.connections.strangers:
             session.close(ClosingReason.SECRET_NOT_CHECKED, now_ns)
         elif not self._failed_log_ins.start(Origin(session.user, session.host), now_ns):
@@ -366,66 +375,84 @@ class Gateway:
 
     def _let_in(self, session: Session, client: ClientSettings, now_ns: int) -> None:
         """Asks for the log-in of a client whose secret is right, if it can be let in."""
-        standing = self.days.standing(session.requested_session)
-        behind = self._committed_sequence - self.delivered_sequence
-        is_late = self.is_catching_up or standing is Standing.LATER
-        if is_late or behind > CATCHING_UP_FRAMES:
+        home = self._shards.home_of(client.number)
+        if home is None or not self._is_up_to_date(home):
+            session.close(ClosingReason.CATCHING_UP, now_ns)
+            return
+        days = home.home.days
+        standing = days.standing(session.requested_session)
+        if standing is Standing.LATER:
             session.close(ClosingReason.CATCHING_UP, now_ns)
         elif standing is Standing.UNKNOWN:
-            self._refuse_session(session, now_ns)
+            self._refuse_session(session, days, now_ns)
         elif standing is Standing.BEFORE:
             self._show_day_before(session, client, now_ns)
-        elif self.uplink.is_crowded:
+        elif home.uplink.is_crowded:
             session.close(ClosingReason.TOO_MUCH_WAITING, now_ns)
         else:
-            refusal = resume_refusal(self.streams.of(client.number), session.requested_sequence)
+            stream = days.current.of(client.number)
+            refusal = resume_refusal(stream, session.requested_sequence)
             if refusal is not None:
                 session.close(refusal, now_ns)
             else:
-                self._log_ins.submit(session, client, now_ns)
+                home.log_ins.submit(session, client, now_ns)
 
-    def _refuse_session(self, session: Session, now_ns: int) -> None:
-        session.close(ClosingReason.UNKNOWN_SESSION, now_ns, session_now(self.days.name))
+    def _is_up_to_date(self, home: GatewayShard) -> bool:
+        """Whether a log-in there would soon be heard of."""
+        behind = home.committed_sequence - home.heard_sequence
+        return home.home.is_known and not home.is_catching_up and behind <= CATCHING_UP_FRAMES
+
+    def _refuse_session(self, session: Session, days: Days, now_ns: int) -> None:
+        session.close(ClosingReason.UNKNOWN_SESSION, now_ns, session_now(days.name))
 
     def _show_day_before(self, session: Session, client: ClientSettings, now_ns: int) -> None:
         """Has a client read what it has not had of the day before; it can do nothing else there.
 
         Nothing of that goes through the list: a session that the client has in this day goes on.
         """
-        assert self.days.before is not None
-        stream, rate = self.days.before.of(client.number), self._rates.of(client)
-        session.accept(client.number, self.days.name_before, stream, rate, now_ns)
+        days = self.days_of(client.number)
+        assert days.before is not None
+        self._accept(session, client, days.name_before, days.before.of(client.number), now_ns)
         if session.phase is Phase.OPEN:
             self._strangers.remove(session)
-            session.end_day(self.days.name, now_ns)
+            session.end_day(days.name, now_ns)
             self._deadlines.put(session, session.deadline_ns)
 
-    def _refuse_log_in(self, login: int, reason: ClosingReason, now_ns: int) -> None:
-        log_in = self._log_ins.take(login)
-        if log_in is not None:
-            self._end(log_in.session, reason, now_ns)
+    def _accept(
+        self, session: Session, client: ClientSettings, name: str, stream: Stream, now_ns: int
+    ) -> None:
+        number = client.number
+        session.accept(
+            number,
+            name,
+            stream,
+            self._rates.of(client),
+            lambda: self._shards.last_user_ref_num(number),
+            now_ns,
+        )
 
-    def _begin_day(self, day: int, now_ns: int) -> None:
-        """Every session ends with its day, once the client has had all of that."""
+    def _begin_day(self, home: int, now_ns: int) -> None:
+        """Every session of a home's clients ends with its day, once they have had all of that."""
+        shard = self._shards.by_number[home]
         for session in tuple(self._sessions):
-            if session.phase is Phase.ENDING:  # of the day before, which is now dropped
+            if session.phase is Phase.ENDING and self._shards.home_of(session.client) is shard:
+                # Of the day before, which is now dropped.
                 self._end(session, ClosingReason.SLOW_CLIENT, now_ns)
-        self.days.begin(day)
-        ended = tuple(self._open.values())
-        self._open.clear()
-        self._clients.clear()  # so nobody's orders are canceled: the client is not gone
-        for session in ended:
-            session.end_day(self.days.name, now_ns)
+        for client, session in tuple(self._open.items()):
+            if self._shards.home_of(client) is not shard:
+                continue
+            del self._open[client]
+            del self._clients[client]  # so its orders are not canceled: the client is not gone
+            self._held.pop(session, None)
+            self._shards.leave(session, None, now_ns)
+            session.end_day(shard.home.days.name, now_ns)
             self._deadlines.put(session, session.deadline_ns)
             self._settle(session, now_ns)
 
-    def _on_log_in(self, command: LogIn, is_rejected: bool, now_ns: int) -> None:
+    def _on_log_in(self, logged_in: LoggedIn, now_ns: int) -> None:
         """A client has logged in, here or elsewhere: whatever session it had is over."""
-        if is_rejected:
-            self._refuse_log_in(command.login, ClosingReason.LOG_IN_NOT_ADMITTED, now_ns)
-            return
-        log_in = self._log_ins.take(command.login)
-        for session in self._log_ins.overtaken(command.client):
+        command, _, log_in = logged_in
+        for session in self._home_of(command.client).log_ins.overtaken(command.client):
             self._end(session, ClosingReason.LOG_IN_OVERTAKEN, now_ns)
         current = self._open.get(command.client)
         if current is not None:
@@ -433,28 +460,33 @@ class Gateway:
             reason = ClosingReason.LOG_IN_OVERTAKEN if is_its_own else ClosingReason.SUPERSEDED
             self._end(current, reason, now_ns)
         if log_in is not None:
-            self._open_session(log_in, command, now_ns)
+            self._open_session(log_in.asker, log_in.client, logged_in.sequence, now_ns)
 
-    def _open_session(self, log_in: WaitingLogIn, command: LogIn, now_ns: int) -> None:
-        session, client = log_in
-        standing = self.days.standing(session.requested_session)
+    def _open_session(
+        self, session: Session, client: ClientSettings, sequence: int, now_ns: int
+    ) -> None:
+        """Lets a client in whose log-in is committed, at this place of its home's list."""
+        days = self.days_of(client.number)
+        standing = days.standing(session.requested_session)
         if standing is Standing.CURRENT:
-            stream, rate = self.streams.of(command.client), self._rates.of(client)
-            session.accept(command.client, self.days.name, stream, rate, now_ns)
+            stream = days.current.of(client.number)
+            self._accept(session, client, days.name, stream, now_ns)
         elif standing is Standing.BEFORE:  # that day was over before the log-in took effect
             self._show_day_before(session, client, now_ns)
         else:
-            self._refuse_session(session, now_ns)
+            self._refuse_session(session, days, now_ns)
         if session.phase is not Phase.OPEN:
-            if session.closing not in (None, ClosingReason.DAY_IS_OVER):
-                self._cancel_orders(client, session, now_ns)  # it can't be resumed from there
+            # Where its day is over, the client comes back for the next one; else it is gone.
+            is_gone = session.closing not in (None, ClosingReason.DAY_IS_OVER)
+            self._shards.leave(session, client if is_gone else None, now_ns)
             self._settle(session, now_ns)
             return
         self._accepted += 1
         self._strangers.remove(session)
-        self._open[command.client] = session
-        self._clients[command.client] = client
+        self._open[client.number] = session
+        self._clients[client.number] = client
         self._deadlines.put(session, session.deadline_ns)
+        self._shards.enter(session, client, sequence, now_ns)
         self._read(session, now_ns)
 
     def _end(self, session: Session, reason: ClosingReason, now_ns: int) -> None:
@@ -476,13 +508,7 @@ class Gateway:
             del self._open[session.client]
             client: ClientSettings | None = self._clients.pop(session.client)
         else:
-            client = self._log_ins.give_up(session)
-        if client is not None and session.closing is not ClosingReason.SUPERSEDED:
-            self._cancel_orders(client, session, now_ns)
-
-    def _cancel_orders(self, client: ClientSettings, session: Session, now_ns: int) -> None:
-        """Cancels all orders of a client that is gone, if it asks for that."""
-        if client.cancel_on_disconnect:
-            command = MassCancel(client.number, 0, ALL_SYMBOLS, CancelReason.LINK_LOST)
-            for login in (*session.earlier_logins, session.login):  # one of them counts
-                self.uplink.submit(login, command, now_ns)
+            client = self._shards.give_up(session)
+        if session.closing is ClosingReason.SUPERSEDED:
+            client = None  # it is not gone
+        self._shards.leave(session, client, now_ns)

@@ -9,39 +9,51 @@ ones void. Nobody asks for a client that has gone.
 """
 
 from random import Random
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from feed.messages import LogIn
 from gateway.clients import ClientSettings
-from gateway.session import Session
 from gateway.uplink import Uplink
 
 
-class WaitingLogIn(NamedTuple):
-    """A session that waits for its log-in to come by on the feed."""
+class Asker(Protocol):
+    """Who asks for a log-in: a session at its home, or its seat in another shard."""
 
-    session: Session
+    login: int  # what its newest one goes by
+    earlier_logins: list[int]
+
+
+AskerT = TypeVar("AskerT", bound=Asker)
+
+
+class WaitingLogIn(NamedTuple, Generic[AskerT]):
+    """Who waits for its log-in to come by on the feed."""
+
+    asker: AskerT
     client: ClientSettings
+    home_sequence: int
 
 
-class LogIns:
-    """The log-ins of one gateway's waiting sessions, each under its session's newest number."""
+class LogIns(Generic[AskerT]):
+    """The log-ins of one gateway that wait in a shard, each under its asker's newest number."""
 
     def __init__(self, uplink: Uplink, random: Random) -> None:
         """`random` draws the numbers; nobody must be able to guess them."""
         self._uplink = uplink
         self._random = random
-        self._waiting: dict[int, WaitingLogIn] = {}
+        self._waiting: dict[int, WaitingLogIn[AskerT]] = {}
         self._lost: dict[int, None] = {}  # those of them that no connection carries any more
 
-    def submit(self, session: Session, client: ClientSettings, now_ns: int) -> None:
-        """Asks for a session's log-in, under a new number."""
+    def submit(
+        self, asker: AskerT, client: ClientSettings, now_ns: int, home_sequence: int = 0
+    ) -> None:
+        """Asks for a log-in, under a new number."""
         login = self._random.getrandbits(64) or 1
-        if session.login:
-            session.earlier_logins.append(session.login)
-        session.login = login
-        self._waiting[login] = WaitingLogIn(session, client)
-        command = LogIn(client.number, login, client.self_trade_prevention)
+        if asker.login:
+            asker.earlier_logins.append(asker.login)
+        asker.login = login
+        self._waiting[login] = WaitingLogIn(asker, client, home_sequence)
+        command = LogIn(client.number, login, client.self_trade_prevention, home_sequence)
         self._uplink.submit(login, command, now_ns)
 
     def on_uplink_lost(self, logins: list[int]) -> None:
@@ -52,30 +64,30 @@ class LogIns:
         """There is a connection again: whoever still waits is asked for anew."""
         lost, self._lost = self._lost, {}
         for login in lost:
-            session, client = self._waiting.pop(login)
-            self.submit(session, client, now_ns)
+            asker, client, home_sequence = self._waiting.pop(login)
+            self.submit(asker, client, now_ns, home_sequence)
 
-    def take(self, login: int) -> WaitingLogIn | None:
+    def take(self, login: int) -> WaitingLogIn[AskerT] | None:
         """The log-in of this number, which waits no longer; None when nobody waits for it."""
         self._lost.pop(login, None)
         return self._waiting.pop(login, None)
 
-    def overtaken(self, client: int) -> list[Session]:
-        """The sessions of a client that would be asked for anew, though it has logged in since."""
+    def overtaken(self, client: int) -> list[AskerT]:
+        """Those of a client who would be asked for anew, though it has logged in since."""
         waiting = [self._waiting[login] for login in self._lost]
-        return [session for session, settings in waiting if settings.number == client]
+        return [each.asker for each in waiting if each.client.number == client]
 
-    def give_up(self, session: Session) -> ClientSettings | None:
-        """A session waits no longer; whose log-in it was, if that may take effect all the same."""
-        is_lost = session.login in self._lost
-        log_in = self.take(session.login)
-        if log_in is None or (not is_lost and self._uplink.withdraw(session.login)):
+    def give_up(self, asker: AskerT) -> ClientSettings | None:
+        """Somebody waits no longer; whose log-in it was, if that may take effect all the same."""
+        is_lost = asker.login in self._lost
+        log_in = self.take(asker.login)
+        if log_in is None or (not is_lost and self._uplink.withdraw(asker.login)):
             return None
         return log_in.client
 
     def check(self) -> None:
-        """Raises AssertionError when the log-ins and their sessions do not agree."""
+        """Raises AssertionError when the log-ins and their askers do not agree."""
         assert self._lost.keys() <= self._waiting.keys()
-        for login, (session, _) in self._waiting.items():
-            assert session.login == login
-            assert login not in session.earlier_logins
+        for login, log_in in self._waiting.items():
+            assert log_in.asker.login == login
+            assert login not in log_in.asker.earlier_logins

@@ -6,18 +6,20 @@ import structlog
 
 log = structlog.get_logger()
 
-# What a gateway has open beside its clients' connections: the feed, the primary, ZooKeeper, the
-# listening socket, the event loop's own, standard streams, the clients file while it is read.
-OTHER_FILES = 24
+# What a gateway has open beside its clients' connections: the listening socket, the directory's
+# ZooKeeper, the event loop's own, standard streams, the clients file while it is read.
+OTHER_FILES = 14
+# And for each shard: the feed, the primary, ZooKeeper, a replay and what it keeps of a snapshot.
+SHARD_FILES = 10
 
 
-def allow_connections(connections: int) -> bool:
-    """Raises the process's limit of open files to what so many connections need.
+def allow_connections(connections: int, shards: int) -> bool:
+    """Raises the process's limit of open files to what so many connections and shards need.
 
     False when the operating system forbids it: then fewer clients can be connected, and the log
     says so.
     """
-    needed = connections + OTHER_FILES
+    needed = connections + OTHER_FILES + shards * SHARD_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return True

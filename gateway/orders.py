@@ -7,6 +7,7 @@ with a reason.
 from feed.messages import (
     ALL_SYMBOLS,
     CLIENT_ORDER_ID_BYTES,
+    SYMBOL_BYTES,
     Capacity,
     OrderType,
     PostOnly,
@@ -15,8 +16,10 @@ from feed.messages import (
     pad,
     symbol_field,
 )
+from feed.symbols import names_several
 from gateway import ouch
 from gateway.ouch import MARKET_PRICE, NO_APPENDAGE, Appendage
+from gateway.rejects import GatewayReject
 
 LARGEST_QUANTITY = 2**32 - 1  # in the field; the exchange takes far less
 LARGEST_PRICE = 2**64 - 1
@@ -66,7 +69,7 @@ def enter_order(
         user_ref_num,
         Side(side),
         _quantity(quantity),
-        symbol_field(symbol),
+        order_symbol(symbol),
         price or MARKET_PRICE,
         TimeInForce(time_in_force),
         capacity=Capacity(capacity),
@@ -100,13 +103,20 @@ def replace_order(
 
 def mass_cancel(user_ref_num: int, symbol: str | None) -> ouch.MassCancel:
     """A cancel of all orders, in one symbol or in all."""
-    field = ALL_SYMBOLS if symbol is None else symbol_field(symbol)
+    field = ALL_SYMBOLS if symbol is None else order_symbol(symbol)
     return ouch.MassCancel(user_ref_num, symbol=field)
 
 
 def cancel_order(user_ref_num: int, remaining: int) -> ouch.CancelOrder:
     """A reduction of an order to what should remain open of it."""
     return ouch.CancelOrder(user_ref_num, _quantity(remaining))
+
+
+def order_symbol(symbol: str) -> bytes:
+    """A symbol's field; of several that do not fit into it, it is said that they are several."""
+    if len(symbol) > SYMBOL_BYTES and names_several(symbol.encode()):
+        raise ValueError(f"{symbol!r}: {GatewayReject.TWO_SYMBOLS.text}")
+    return symbol_field(symbol)
 
 
 def check_entered(user_ref_num: int, last_user_ref_num: int) -> None:

@@ -1,4 +1,4 @@
-"""The gateway's TCP connection to the primary, whichever that is; made anew whenever it is lost.
+"""A gateway's TCP connection to the primary of a shard, made anew whenever it is lost.
 
 A thin shell; to whom and when it connects is decided in `gateway.dialing`, and what goes over the
 connection, and again over the next, in `gateway.uplink`.
@@ -73,7 +73,7 @@ class _Protocol(BufferedReading):
 
 
 class PrimaryConnection:
-    """Keeps a gateway connected to the primary.
+    """Keeps a gateway connected to the primary of a shard.
 
     `on_record` is to be called whenever the source may know of another primary, `flush` whenever
     the gateway may have something to send; `on_change` is called when something came from the
@@ -83,6 +83,7 @@ class PrimaryConnection:
     def __init__(
         self,
         gateway: Gateway,
+        shard: int,
         source: PrimarySource,
         limits: UplinkLimits,
         random: Random,
@@ -91,7 +92,7 @@ class PrimaryConnection:
         self._source = source
         self._timeout_seconds = limits.connect_timeout_ns / 1e9
         self._on_change = on_change
-        self._dialer = Dialer(gateway, limits, random)
+        self._dialer = Dialer(gateway, shard, limits, random)
         self._news = asyncio.Event()  # there may be something to do that `flush` has not done
         self._protocol: _Protocol | None = None
         self._attempt: asyncio.Future[None] | None = None

@@ -1,36 +1,34 @@
-"""The gateway's process: the sockets, clocks and threads around `gateway.gateway`."""
+"""The gateway's process: the sockets, clocks and threads around `gateway.gateway`.
+
+What there is for each shard stands in `gateway.shard_feed`; here is what there is once.
+"""
 
 import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from random import Random, SystemRandom
-from typing import Any, Protocol
+from random import SystemRandom
+from typing import Any
 
 import structlog
 
-from feed.catch_up import CatchUp
-from feed.digest import ListDigest
 from feed.faults import Faults
 from feed.gap import GapFailure
-from feed.listener import Listener
 from feed.pauses import keep_pauses_short
-from feed.run import Run, empty_run
-from feed.schema import ReplayKind
-from feed.settings import Address, FeedSettings
-from feed.snapshot import WholeSnapshot
-from feed.subscriber import Groups, Subscriber
+from feed.settings import Address
 from gateway.client_connections import ClientConnections
 from gateway.closing import ClosingReason
 from gateway.gateway import Gateway, Verification
 from gateway.open_files import allow_connections
-from gateway.primary_connection import PrimaryConnection, PrimarySource
 from gateway.secret_checks import SecretChecks
 from gateway.settings import GatewaySettings
+from gateway.shard_feed import Join, Membership, ShardFeed, ShardSources, cancel
+from gateway.shard_feeds import Reload, ShardFeeds
 from gateway.verifier import Verifier
+from zk.directory import Directory
+from zk.directory_client import DirectoryClient
 from zk.membership import Member
 from zk.settings import ZooKeeperSettings
 
@@ -44,49 +42,39 @@ BACKLOG = 1024
 # For what is on its way to be committed when the gateway stops, such as the mass cancels of clients
 # that want them.
 LAST_WORDS_SECONDS = 1.0
-# Before replicas are asked again what the day began with, when none of them could say.
-ASK_AGAIN_SECONDS = 0.5
-_NO_FRAMES = empty_run(1)
+# Until ZooKeeper has said where all is: nobody is at home anywhere, so that nobody is let in.
+NO_DIRECTORY = Directory((), (), {}, {})
 
 
 class FeedLostError(Exception):
-    """The gateway can't read the list any further, and so can't tell its clients anything more."""
+    """The gateway can't read a list any further, and so can't tell its clients anything more."""
 
-    def __init__(self, failure: GapFailure) -> None:
+    def __init__(self, shard: int, failure: GapFailure) -> None:
         first, last, reason = failure
-        super().__init__(f"frames {first} to {last} can't be had: {reason}")
-
-
-class Membership(PrimarySource, Protocol):
-    """What a gateway wants of ZooKeeper: a `zk.membership.Member`."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether what it says is up to date."""
+        super().__init__(f"frames {first} to {last} of shard {shard} can't be had: {reason}")
 
 
 class GatewayProcess:
-    """A gateway on real sockets; call `follow` when ZooKeeper has news."""
+    """A gateway on real sockets; call `on_directory` when there is another one."""
 
     def __init__(
         self,
         exchange: str,
-        feed: FeedSettings,
         settings: GatewaySettings,
-        membership: Membership,
-        retransmitters: Sequence[Address],
+        directory: Directory,
+        sources: Mapping[int, ShardSources],
+        join: Join,
         faults: Faults | None = None,
-        replicas: Sequence[Address] = (),
-        holders: Sequence[Address] = (),
+        reload: Reload | None = None,
     ) -> None:
-        """`replicas` and `holders` are `repair` addresses: of those who have snapshots, and of all
-        who answer replays.
+        """`sources` are those of the shards that this host's configuration has; `reload` reads it
+        anew when the directory names another one.
 
         Raises ClientsError or OSError when a file can't be read.
         """
         random = SystemRandom()
         self.settings = settings
-        self.gateway = Gateway(exchange, settings, random, time.time_ns)
+        self.gateway = Gateway(exchange, settings, random, time.time_ns, directory)
         self.address = settings.listen  # once it runs, with the port that it was given
         self.connections = ClientConnections(self.gateway, settings, self.flush_soon)
         self._tls = _tls_context(settings)
@@ -96,68 +84,58 @@ class GatewayProcess:
         self._executor = ThreadPoolExecutor(VERIFIER_THREADS, "verifier")
         self._flushed = asyncio.Event()
         self._is_flush_due = False
-        self._membership = membership
-        self._primary = PrimaryConnection(
-            self.gateway, membership, settings.uplink, random, self.flush_soon
-        )
-        self._is_beginning = bool(replicas)
-        self._shard = feed.shard
-        self._digest = ListDigest()
-        self._subscriber = Subscriber(
-            shard=feed.shard, source_count=len(retransmitters), random=random
-        )
-        self._listener = Listener(
-            feed,
-            self._subscriber,
-            retransmitters,
-            self._on_groups,
-            receive=settings.receive,
-            faults=faults,
-            after=lambda: self._gaps.wake(),
-        )
-        self._subscriber.holds_naks_back = self._is_beginning
-        self._day = self._catch_up(replicas, ReplayKind.DAY, random, self._on_snapshot)
-        self._gaps = self._catch_up(holders, ReplayKind.LIST, random)
+        self._is_over = asyncio.Event()
+
+        def make(found: ShardSources) -> ShardFeed:
+            allow_connections(settings.connections.connections, len(self.feeds.running) + 1)
+            own_faults = None if faults is None else faults.for_another()
+            return ShardFeed(
+                self.gateway, found, join, settings.uplink, random, self.flush_soon, own_faults
+            )
+
+        self.feeds = ShardFeeds(directory, sources, reload, make, self._is_over.set)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-        """Serves clients until `stop` is set.
+        """Serves clients until `stop` is set. Call `leave` afterwards, whatever comes of it.
 
-        Raises FeedLostError when a part of the list can't be had, OSError when an address is taken.
+        Raises FeedLostError when a part of a list can't be had, OSError when an address is taken.
         """
-        allow_connections(self.settings.connections.connections)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._executor.shutdown, cancel_futures=True)
-            self._listener.start()
-            stack.callback(self._listener.close)
+            stack.push_async_callback(self.feeds.stop)
+            await self.feeds.start()
             server = await self._listen()
             stack.callback(server.close)
             self.address = Address(*server.sockets[0].getsockname()[:2])
             tasks: list[asyncio.Future[Any]] = [
-                asyncio.ensure_future(work)
-                for work in (
-                    self._primary.run(),
-                    self._keep_time(),
-                    self._keep_up(),
-                    stop.wait(),
-                )
+                asyncio.ensure_future(work) for work in (self._keep_time(), stop.wait())
             ]
-            stack.push_async_callback(_cancel, tasks)
+            stack.push_async_callback(cancel, tasks)
+            for task in tasks:
+                task.add_done_callback(lambda _: self._is_over.set())
             log.info("gateway ready", listen=str(self.address), tls=self._tls is not None)
             ready()
-            await asyncio.wait((*tasks, self._listener.failed), return_when=asyncio.FIRST_COMPLETED)
+            await self._is_over.wait()
             server.close()
-            is_failed = self._listener.failed.done()
-            reason = ClosingReason.FEED_LOST if is_failed else ClosingReason.GATEWAY_STOPS
-            await self._end_sessions(reason)
+            is_lost = self.feeds.is_lost
+            await self._end_sessions(
+                ClosingReason.FEED_LOST if is_lost else ClosingReason.GATEWAY_STOPS
+            )
             for task in tasks:
                 if task.done():
                     task.result()
-            if is_failed:
-                raise FeedLostError(self._listener.failed.result())
+            for loss in self.feeds.losses():
+                raise FeedLostError(*loss)
 
-    def follow(self) -> None:
-        """There may be another primary."""
-        self._primary.on_record()
+    async def leave(self) -> None:
+        """Leaves ZooKeeper."""
+        await self.feeds.leave()
+
+    def on_directory(self, directory: Directory) -> None:
+        """There is another directory."""
+        self.gateway.on_directory(directory, time.monotonic_ns())
+        self.feeds.on_directory(directory)
+        self.flush_soon()
 
     def flush_soon(self) -> None:
         """Something has happened to the gateway; `flush` once for all that does in this turn."""
@@ -174,28 +152,17 @@ class GatewayProcess:
             task = asyncio.ensure_future(self._verify(verification))
             self._verifications.add(task)
             task.add_done_callback(self._verifications.discard)
-        self._primary.flush(now_ns)
+        for feed in self.feeds.running.values():
+            feed.flush(now_ns)
         self._flushed.set()
 
     def summary(self) -> dict[str, Any]:
         """What the gateway has done, for operators and programs."""
-        counters = self._subscriber.counters
-        primary = self._membership.primary
-        return {
-            "role": "gateway",
-            **self.gateway.summary(),
-            "epoch": self._subscriber.epoch,
-            "primary": None if primary is None else primary.name,
-            "zookeeper": "connected" if self._membership.connected else "suspended",
-            "list_digest": self._digest.hex(),
-            "gaps_detected": counters.gaps_detected,
-            "gaps_filled": counters.gaps_filled,
-            "feed": {**asdict(counters), "listener": asdict(self._listener.counters)},
-            "replays": {
-                "day": asdict(self._day.counters),
-                "gaps": asdict(self._gaps.counters),
-            },
-        }
+        summary = {"role": "gateway", **self.gateway.summary()}
+        for shard, feed in self.feeds.running.items():
+            # One shard alone has its part among the rest.
+            summary.get("shards", {}).get(str(shard), summary).update(feed.summary())
+        return summary
 
     def _flush_if_due(self) -> None:
         if self._is_flush_due:
@@ -212,86 +179,17 @@ class GatewayProcess:
             ssl_handshake_timeout=None if self._tls is None else TLS_HANDSHAKE_SECONDS,
         )
 
-    def _on_groups(self, groups: Groups) -> None:
-        self._digest.update(groups.run)
-        self._tell_of_feed(groups.run)
-        self.flush_soon()
-
-    def _catch_up(
-        self,
-        holders: Sequence[Address],
-        kind: ReplayKind,
-        random: Random,
-        on_snapshot: Callable[[WholeSnapshot], None] | None = None,
-    ) -> CatchUp[Groups]:
-        return CatchUp(
-            holders,
-            self._shard,
-            self._subscriber,
-            kind,
-            random,
-            deliver=self._on_groups,
-            on_snapshot=on_snapshot,
-            on_progress=lambda done, total: log.info("catching up", done=done, total=total),
-            hold_naks=self._hold_naks,
-        )
-
-    async def _keep_up(self) -> None:
-        """Begins with the running day, and catches up whenever it has fallen far behind."""
-        if self._is_beginning:
-            await self._begin()
-            self._is_beginning = False
-            self._hold_naks(False)
-        await self._gaps.run()
-
-    async def _begin(self) -> None:
-        """Gets what the day began with, and the list from there on.
-
-        NAKs are held back until then: they would bring all days, from the first frame on. As long
-        as no primary is heard, the replicas may still be starting. Where none of them is of use,
-        any holder is asked for the whole list, and then it is left to NAKs.
-        """
-        while not self.gateway.delivered_sequence:
-            if not await self._ask(self._day) and self._subscriber.epoch:
-                await self._ask(self._gaps)
-                return
-            if not self.gateway.delivered_sequence:
-                await asyncio.sleep(ASK_AGAIN_SECONDS)
-
-    async def _ask(self, catch_up: CatchUp[Groups]) -> bool:
-        """Has a replay made while nobody is let in; whether somebody answered."""
-        self.gateway.is_catching_up = True
-        try:
-            return await catch_up.catch_up()
-        finally:
-            self.gateway.is_catching_up = False
-
-    def _on_snapshot(self, snapshot: WholeSnapshot) -> None:
-        """The day began with this; raises SnapshotError when it can't have."""
-        head = snapshot.head
-        self.gateway.restore(snapshot)
-        self._digest = ListDigest(head.digest_sequence, head.list_digest)
-        self._digest.update(snapshot.tail)
-        self._subscriber.receiver.fence(head.epoch)  # who led before may not know it yet
-        self._subscriber.restart(head.sequence + 1)
-        log.info("day restored", day=self.gateway.days.day, sequence=head.sequence)
-
-    def _hold_naks(self, holds: bool) -> None:
-        self._subscriber.holds_naks_back = holds or self._is_beginning
-        self._listener.wake()
-
     async def _keep_time(self) -> None:
         while True:
-            self._tell_of_feed(_NO_FRAMES)  # the epoch and the commit move without groups, too
+            self._tell_of_feeds()
             now_ns = time.monotonic_ns()
             self.gateway.on_time(now_ns)
             self.flush()
             await asyncio.sleep(max(0, self.gateway.deadline_ns - now_ns) / 1e9)
 
-    def _tell_of_feed(self, run: Run) -> None:
-        subscriber = self._subscriber
-        now_ns = time.monotonic_ns()
-        self.gateway.on_feed(run, subscriber.epoch, subscriber.committed_sequence, now_ns)
+    def _tell_of_feeds(self) -> None:
+        for feed in self.feeds.running.values():
+            feed.tell()
 
     async def _verify(self, verification: Verification) -> None:
         _, name, secret = verification
@@ -302,7 +200,7 @@ class GatewayProcess:
             log.error("secret not checked", client=name, why=repr(error))
             self._checks.on_failed(verification, time.monotonic_ns())
         else:
-            self._tell_of_feed(_NO_FRAMES)  # it is not let in while this gateway lags behind
+            self._tell_of_feeds()  # it is not let in while this gateway lags behind
             self._checks.on_checked(verification, client, time.monotonic_ns())
         self.flush()
 
@@ -312,55 +210,58 @@ class GatewayProcess:
         self.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                while self.connections.count or self.gateway.uplink.pending_count:
+                while self.connections.count or self.gateway.pending_count:
                     self._flushed.clear()
                     await self._flushed.wait()
         self.connections.abort()
-        await _cancel(self._verifications)
+        await cancel(self._verifications)
 
 
 async def run(
     name: str,
     exchange: str,
-    feed: FeedSettings,
+    shards: Mapping[int, ShardSources],
     zookeeper: ZooKeeperSettings,
     settings: GatewaySettings,
-    retransmitters: Sequence[Address],
     stop: asyncio.Event,
     ready: Callable[[], None],
     faults: Faults | None = None,
-    replicas: Sequence[Address] = (),
-    holders: Sequence[Address] = (),
+    reload: Reload | None = None,
+    first_directory: Directory | None = None,
 ) -> dict[str, Any]:
     """Runs the gateway `name` of an exchange until `stop` is set; returns what it did.
 
-    NAKs go to `retransmitters`; what the day began with comes from one of the `replicas`, long
-    ranges from any of the `holders`.
+    Without a `first_directory` all is in the one shard that there is. With one, ZooKeeper says
+    where all is, and is told this where nobody has said so before; nobody is let in until then.
+    `reload` reads the configuration anew when the directory names shards that are not in `shards`.
+
     Calls `ready` once clients can connect, primary or not. `exchange` is the name of the SoupBinTCP
     session. Raises ClientsError or OSError when a file can't be read or an address is taken,
     FeedLostError when the gateway can't go on.
     """
-    member = Member(
-        zookeeper,
-        exchange,
-        feed.shard,
-        name,
-        role="gateway",
-        holder=False,
-        on_change=lambda: gateway.follow(),
-    )
-    gateway = GatewayProcess(
-        exchange, feed, settings, member, retransmitters, faults, replicas, holders
-    )
-    pauses = asyncio.ensure_future(keep_pauses_short())
-    await member.start()
-    try:
-        await gateway.run(stop, ready)
-    finally:
-        summary = {"name": name, **gateway.summary()}
-        log.info("gateway stopped", **summary)
-        await member.stop()
-        await _cancel([pauses])
+
+    def join(shard: int, on_change: Callable[[], None]) -> Membership:
+        return Member(
+            zookeeper, exchange, shard, name, role="gateway", holder=False, on_change=on_change
+        )
+
+    alone = Directory.alone(next(iter(shards)))
+    directory = alone if first_directory is None else NO_DIRECTORY
+    gateway = GatewayProcess(exchange, settings, directory, shards, join, faults, reload)
+    async with contextlib.AsyncExitStack() as stack:
+        pauses = asyncio.ensure_future(keep_pauses_short())
+        stack.push_async_callback(cancel, [pauses])
+        if first_directory is not None:
+            source = DirectoryClient(
+                zookeeper, exchange, first=first_directory, on_change=gateway.on_directory
+            )
+            await stack.enter_async_context(source)
+        stack.push_async_callback(gateway.leave)
+        try:
+            await gateway.run(stop, ready)
+        finally:
+            summary = {"name": name, **gateway.summary()}
+            log.info("gateway stopped", **summary)
     return summary
 
 
@@ -375,11 +276,3 @@ def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
         files = f"{settings.tls_certificate} and {settings.tls_key}"
         raise OSError(f"can't use the TLS certificate and key in {files}: {error}") from error
     return context
-
-
-async def _cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Ends these tasks; what they raised is for who awaits them, or has been told."""
-    waiting = [task for task in tasks if not task.done()]
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)

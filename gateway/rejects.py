@@ -25,8 +25,18 @@ class GatewayReject(Reason):
     FIRM_NOT_OFFERED = 1011, "firm must be blank: a client cancels its own orders only"
     PRICE_ZERO = 1012, "price 0 is no limit; a market order's price is 0x7FFFFFFF"
     RATE_EXCEEDED = 1013, "more messages than the client's rate; slow down, and use a new number"
-    # Never sent: the client library finds it out.
+    # Never sent: what the client library makes of NUMBER_PASSED for what it has sent again.
     CONNECTION_LOST = 1014, "refused by the gateway; its reason was lost with the connection"
+    NUMBER_PASSED = (
+        1015,
+        "a later user_ref_num was used in this shard; unless an earlier event tells of this one, it"
+        " never took effect: send the command again under a new number",
+    )
+    TWO_SYMBOLS = (
+        1016,
+        "an order is for one symbol: orders over several are not offered, since shards never wait"
+        " for one another; send an order for each",
+    )
 
 
 _REASONS: dict[int, RejectReason | GatewayReject] = {

@@ -98,6 +98,7 @@ class Session:
         self._stream: Stream | None = None
         self._next_session = ""  # the one after its own, once that is over
         self._rate: Rate | None = None
+        self._last_user_ref_num: Callable[[], int] = lambda: 0  # the largest that it has used
         self._next_sequence = 1  # of the stream, to send next
         self._position = 0  # of that message in the stream's bytes
         self._is_catching_up = True  # it has not been at the end of the stream yet
@@ -182,10 +183,19 @@ class Session:
         request, self._log_in_request = self._log_in_request, None
         return request
 
-    def accept(self, client: int, name: str, stream: Stream, rate: Rate, now_ns: int) -> None:
+    def accept(
+        self,
+        client: int,
+        name: str,
+        stream: Stream,
+        rate: Rate,
+        last_user_ref_num: Callable[[], int],
+        now_ns: int,
+    ) -> None:
         """The client is let in to the session `name`: its stream goes out from where it asked.
 
-        Closes the session when the stream can't be sent from there.
+        `last_user_ref_num` gives the largest that the client has used, whenever it asks. Closes the
+        session when the stream can't be sent from there.
         """
         assert self.phase is Phase.CHECKING
         requested = self.requested_sequence
@@ -198,6 +208,7 @@ class Session:
         self.phase = Phase.OPEN
         self.client = client
         self._stream, self._rate = stream, rate
+        self._last_user_ref_num = last_user_ref_num
         self._next_sequence = requested or stream.next_sequence
         self._position = stream.position(self._next_sequence)
         self._heard_at_ns = self._progress_at_ns = now_ns
@@ -217,6 +228,11 @@ class Session:
         self._phase_since_ns = now_ns
         self._unread.clear()
         self._end_if_done(now_ns)
+
+    def refuse(self, refusal: Refusal, now_ns: int) -> None:
+        """Tells the client that the gateway itself says no to a command."""
+        self._counters.refusals[refusal.reason.name.lower()] += 1
+        self._answer(encode_refusal(refusal, self._wall_clock_ns()), now_ns)
 
     def close(self, reason: ClosingReason, now_ns: int, detail: str = "") -> None:
         """Ends the session; the client is told why in the last bytes. The first reason stays."""
@@ -367,10 +383,9 @@ class Session:
             message = _too_fast(message)
         match message:
             case Refusal():
-                self._counters.refusals[message.reason.name.lower()] += 1
-                self._answer(encode_refusal(message, self._wall_clock_ns()), now_ns)
+                self.refuse(message, now_ns)
             case AccountQuery():
-                last = self.stream.last_user_ref_num
+                last = self._last_user_ref_num()
                 self._answer(encode_account(last, self._wall_clock_ns()), now_ns)
             case _:
                 return message

@@ -84,6 +84,8 @@ class GatewaySettings(Settings):
     listen: AddressField  # TCP, for clients
     clients: Path  # the file that `lockstep client add` writes
     receive: AddressField | None = None  # UDP, where the feed comes by unicast
+    # The same where there are several shards: for each whose feed comes by unicast.
+    shard_receive: dict[int, AddressField] = Field(default_factory=dict)
     tls_certificate: Path | None = None  # PEM, with the chain; clients then need TLS 1.2 or newer
     tls_key: Path | None = None  # PEM, without a passphrase
     # Of each client's numbered stream of a day, in memory, and as much of the day before; about

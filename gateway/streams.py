@@ -7,15 +7,13 @@ sent yet costs nothing more. Numbers count from 1, as in SoupBinTCP.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from gateway.kernel import tell
+from gateway.kernel import Told
 
 SEGMENT_BYTES = 64 << 10  # what is dropped at once; small beside the limit, large beside a message
 _INDEX_BYTES = array("I").itemsize
-_NONE: Mapping[int, int] = MappingProxyType({})
 
 
 class Chunk(NamedTuple):
@@ -67,17 +65,15 @@ class Stream:
         "_segments",
         "_size_bytes",
         "end_position",
-        "last_user_ref_num",
         "next_sequence",
     )
 
-    def __init__(self, limit_bytes: int, last_user_ref_num: int = 0) -> None:
+    def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._segments = [_Segment(1, 0)]
         self._size_bytes = 0
         self.next_sequence = 1
         self.end_position = 0  # bytes of all messages that there ever were
-        self.last_user_ref_num = last_user_ref_num  # the largest that the client has used
 
     @property
     def first_sequence(self) -> int:
@@ -149,29 +145,21 @@ class Stream:
 
 
 class Streams:
-    """All clients' streams of a day, built from whole committed groups in the order of the list."""
+    """All clients' streams of a day."""
 
-    def __init__(self, limit_bytes: int, last_user_ref_nums: Mapping[int, int] = _NONE) -> None:
-        """`limit_bytes` bounds each client's stream, and its index with it.
-
-        `last_user_ref_nums` are the numbers that clients have used before, by client.
-        """
+    def __init__(self, limit_bytes: int) -> None:
+        """`limit_bytes` bounds each client's stream, and its index with it."""
         self._limit_bytes = limit_bytes
-        self._streams = {
-            client: Stream(limit_bytes, last) for client, last in last_user_ref_nums.items()
-        }
+        self._streams: dict[int, Stream] = {}
 
-    def apply(self, groups: bytes) -> list[int]:
-        """Adds what whole groups tell their clients; returns each one's number once."""
-        told = []
-        for client, packets, ends, spent in tell(groups):
-            stream = self.of(client)
-            if spent:
-                stream.last_user_ref_num = spent  # they only ever grow in the list
-            if ends:
-                stream.extend(packets, ends)
-                told.append(client)
-        return told
+    def extend(self, told: Iterable[Told]) -> list[int]:
+        """Adds what clients are told next; returns each one's number once for what it is told."""
+        clients = []
+        for each in told:
+            if each.ends:
+                self.of(each.client).extend(each.packets, each.ends)
+                clients.append(each.client)
+        return clients
 
     def of(self, client: int) -> Stream:
         """The stream of a client; empty when nothing ever happened to it."""
@@ -179,15 +167,6 @@ class Streams:
         if stream is None:
             stream = self._streams[client] = Stream(self._limit_bytes)
         return stream
-
-    @property
-    def last_user_ref_nums(self) -> dict[int, int]:
-        """The largest number that each client has used, for those that have used any."""
-        return {
-            client: stream.last_user_ref_num
-            for client, stream in self._streams.items()
-            if stream.last_user_ref_num
-        }
 
     @property
     def message_count(self) -> int:

@@ -1,11 +1,12 @@
 # cython: language_level=3
 """What is being told: clients in the order in which they come, and the packets for them."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from feed cimport wire
+from feed.layout cimport *
 from gateway.layout cimport *
 
 cdef enum:
@@ -19,15 +20,22 @@ cdef enum:
 
 cdef struct Client:
     uint32_t number
-    uint32_t spent  # the last user_ref_num that it used up; 0 for none
     uint32_t count  # of its messages
-    size_t size  # of their packets
-    uint8_t *packets  # once there is room for them
+    uint32_t spent_count  # of the user_ref_nums that it used up
+    size_t size  # of the messages' packets
+    uint8_t *packets  # once there is room for all of this
     unsigned int *ends
+    unsigned long long *sequences
+    unsigned int *spent
 
 cdef struct Message:
     uint32_t client  # its place in the table
     uint32_t size  # of the packet
+    uint64_t sequence  # of the frame that it tells of
+
+cdef struct Spent:
+    uint32_t client  # its place in the table
+    uint32_t number
 
 cdef struct Table:
     # Clients in the order in which they came, and where in that order each stands.
@@ -37,6 +45,8 @@ cdef struct Table:
     uint32_t mask
     Message *messages
     uint32_t message_count
+    Spent *spent
+    uint32_t spent_count
     uint8_t *packets  # all of them, back to back
     uint8_t *out  # where the next one goes
 
@@ -52,17 +62,19 @@ cdef inline bint make_table(Table *table, Py_ssize_t frame_count) noexcept nogil
     while places < 2 * most:
         places *= 2
     table.mask = places - 1
-    table.clients = <Client *>calloc(most, sizeof(Client))
+    table.clients = <Client *>malloc(most * sizeof(Client))  # each cleared as it comes in
     table.places = <uint32_t *>calloc(places, sizeof(uint32_t))
     table.messages = <Message *>malloc(most * sizeof(Message))
+    table.spent = <Spent *>malloc(frame_count * sizeof(Spent))
     table.packets = table.out = <uint8_t *>malloc(most * LONGEST_PACKET_BYTES)
-    return table.clients and table.places and table.messages and table.packets
+    return table.clients and table.places and table.messages and table.spent and table.packets
 
 
 cdef inline void free_table(Table *table) noexcept nogil:
     free(table.clients)
     free(table.places)
     free(table.messages)
+    free(table.spent)
     free(table.packets)
 
 
@@ -73,6 +85,7 @@ cdef inline uint32_t place_of(Table *table, uint32_t number) noexcept nogil:
     while True:
         place = table.places[at]
         if place == 0:
+            memset(&table.clients[table.client_count], 0, sizeof(Client))
             table.clients[table.client_count].number = number
             table.client_count += 1
             table.places[at] = table.client_count
@@ -82,10 +95,27 @@ cdef inline uint32_t place_of(Table *table, uint32_t number) noexcept nogil:
         at = (at + 1) & table.mask
 
 
+cdef inline void spend(Table *table, uint32_t client, uint32_t number) noexcept nogil:
+    """Note a number that a client used up."""
+    cdef uint32_t place = place_of(table, client)
+    table.clients[place].spent_count += 1
+    table.spent[table.spent_count].client = place
+    table.spent[table.spent_count].number = number
+    table.spent_count += 1
+
+
 cdef inline uint8_t *begin_message(
-    Table *table, const uint8_t *time, uint32_t client, uint8_t letter, size_t size
+    Table *table,
+    const uint8_t *time,
+    const uint8_t *frame,
+    uint32_t client,
+    uint8_t letter,
+    size_t size,
 ) noexcept nogil:
-    """A message of so many bytes with its letter and time; NULL when it is for nobody."""
+    """A message of so many bytes with its letter and time; NULL when it is for nobody.
+
+    `frame` is what it tells of.
+    """
     cdef uint32_t place
     cdef uint8_t *packet = table.out
     if client == NOBODY:
@@ -95,6 +125,7 @@ cdef inline uint8_t *begin_message(
     table.clients[place].count += 1
     table.messages[table.message_count].client = place
     table.messages[table.message_count].size = <uint32_t>(SOUP_HEADER_BYTES + size)
+    table.messages[table.message_count].sequence = wire.load_u64(frame + FRAME_HEADER_SEQUENCE_AT)
     table.message_count += 1
     table.out += SOUP_HEADER_BYTES + size
     wire.store_u16(packet + SOUP_HEADER_LENGTH_AT, <uint16_t>(size + 1))

@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 from feed import messages
 from feed.codec import Frame
 from feed.messages import CancelReason, OrderType, PostOnly
+from feed.symbols import names_several
 from gateway import ouch
 from gateway.ouch import MARKET_PRICE, NO_APPENDAGE, Appendage, CrossType, Flag, Liquidity
 from gateway.ouch_codec import OuchError, decode_inbound, encode
@@ -110,15 +111,25 @@ def spent_user_ref_num(command: messages.Message) -> tuple[int, int] | None:
 
 def client_messages(group: Sequence[Frame]) -> list[ClientMessage]:
     """What a whole committed group tells its clients, in the order of their streams."""
+    return [message for _, message in messages_by_frame(group)]
+
+
+def messages_by_frame(group: Sequence[Frame]) -> list[tuple[int, ClientMessage]]:
+    """`client_messages`, each with the sequence number of the frame that it tells of."""
     first = group[0]
     command = first.message()
     events = [(frame.sequence, frame.message()) for frame in group[1:]]
-    told: list[tuple[int, ouch.Outbound]] = []
+    told: list[tuple[int, int, ouch.Outbound]] = []
     if not any(isinstance(event, messages.Rejected) for _, event in events):
-        told += _acceptance(command, first)
+        told += [(first.sequence, *answer) for answer in _acceptance(command, first)]
     for sequence, event in events:
-        told += _outcome(event, command, sequence, first.time_ns)
-    return [ClientMessage(client, encode(message)) for client, message in told if client != NOBODY]
+        outcome = _outcome(event, command, sequence, first.time_ns)
+        told += [(sequence, *answer) for answer in outcome]
+    return [
+        (sequence, ClientMessage(client, encode(message)))
+        for sequence, client, message in told
+        if client != NOBODY
+    ]
 
 
 def _first_fault(message: _Numbered) -> GatewayReject | None:
@@ -130,7 +141,11 @@ def _first_fault(message: _Numbered) -> GatewayReject | None:
                 return GatewayReject.SHORT_EXEMPT_NOT_OFFERED
             if message.cross_type != CrossType.CONTINUOUS:
                 return GatewayReject.CROSS_NOT_OFFERED
-            return _terms_fault(message) or _text_fault(message.symbol, message.client_order_id)
+            return (
+                _terms_fault(message)
+                or _text_fault(message.symbol, message.client_order_id)
+                or _symbol_fault(message.symbol)
+            )
         case ouch.ReplaceOrder():
             if message.original_user_ref_num == 0:
                 return GatewayReject.INVALID_USER_REF_NUM
@@ -138,7 +153,7 @@ def _first_fault(message: _Numbered) -> GatewayReject | None:
         case ouch.MassCancel():
             if message.firm != ouch.NO_FIRM:
                 return GatewayReject.FIRM_NOT_OFFERED
-            return _text_fault(message.symbol)
+            return _text_fault(message.symbol) or _symbol_fault(message.symbol)
         case ouch.CancelOrder():
             return None
 
@@ -155,6 +170,10 @@ def _terms_fault(message: ouch.EnterOrder | ouch.ReplaceOrder) -> GatewayReject 
 
 def _text_fault(*fields: bytes) -> GatewayReject | None:
     return None if all(map(_is_text, fields)) else GatewayReject.INVALID_TEXT
+
+
+def _symbol_fault(field: bytes) -> GatewayReject | None:
+    return GatewayReject.TWO_SYMBOLS if names_several(field) else None
 
 
 def _is_text(field: bytes) -> bool:

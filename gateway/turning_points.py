@@ -1,18 +1,29 @@
 """Cuts what the feed delivers where a frame does more than tell clients something.
 
-Log-ins, epochs and days take effect in their places in the list, so everything before them has to
-be told before, and everything after them after.
+Log-ins, epochs, days and marks take effect in their places in the list, so everything before them
+has to be told before, and everything after them after.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from feed.codec import Frame
-from feed.messages import Epoch, LogIn, NewDay
+from feed.messages import AdoptOrder, Epoch, LogIn, NewDay, ShardMark
 from feed.run import Run, type_bit
 from feed.schema import FrameType
 
-_TURNING_POINTS = sum(map(type_bit, (FrameType.LOG_IN, FrameType.EPOCH, FrameType.NEW_DAY)))
+_TURNING_POINTS = sum(
+    map(
+        type_bit,
+        (
+            FrameType.LOG_IN,
+            FrameType.EPOCH,
+            FrameType.NEW_DAY,
+            FrameType.SHARD_MARK,
+            FrameType.ADOPT_ORDER,
+        ),
+    )
+)
 
 
 class Part(NamedTuple):
@@ -27,6 +38,7 @@ class Admission(NamedTuple):
 
     command: LogIn
     is_rejected: bool
+    sequence: int
 
 
 class NewEpoch(NamedTuple):
@@ -39,16 +51,32 @@ class DayBegan(NamedTuple):
     """A day has begun; what expired with the one before has been told."""
 
     day: int
+    sequence: int  # the last one of its group
 
 
-Step: TypeAlias = Part | Admission | NewEpoch | DayBegan
+class Mark(NamedTuple):
+    """Streams go on with what another shard's list has up to here."""
+
+    shard: int
+    sequence: int
+
+
+class Adoption(NamedTuple):
+    """An order has come from another shard."""
+
+    client: int
+    user_ref_num: int
+    symbol: bytes
+
+
+Step: TypeAlias = Part | Admission | NewEpoch | DayBegan | Mark | Adoption
 
 
 def steps(run: Run) -> Iterator[Step]:
     """What to do, one after the other, about whole groups of the list.
 
-    The frames of log-ins and epochs are in the parts that follow on them, a NEW_DAY with its whole
-    group in the one before.
+    The frames of log-ins, epochs, marks and adoptions are in the parts that follow on them, a
+    NEW_DAY with its whole group in the one before.
     """
     if not run.types & _TURNING_POINTS:
         if run:
@@ -62,19 +90,26 @@ def steps(run: Run) -> Iterator[Step]:
                 if begin < end:
                     yield Part(run.data[begin:end], frame.sequence - 1)
                     begin = end
-                yield Admission(command, _is_rejected(frames, index))
+                yield Admission(command, _is_rejected(frames, index), frame.sequence)
             case Epoch(epoch=epoch):
                 if begin < end:
                     yield Part(run.data[begin:end], frame.sequence - 1)
                     begin = end
                 yield NewEpoch(epoch)
+            case ShardMark() as mark if not _is_rejected(frames, index):
+                if begin < end:
+                    yield Part(run.data[begin:end], frame.sequence - 1)
+                    begin = end
+                yield Mark(*mark)
+            case AdoptOrder() as order if not _is_rejected(frames, index):
+                yield Adoption(order.client, order.user_ref_num, order.symbol)
             case NewDay(day=new_day) if not _is_rejected(frames, index):
                 day = new_day
         end += len(frame.data)
         if day and frame.is_end:
             yield Part(run.data[begin:end], frame.sequence)
             begin = end
-            yield DayBegan(day)
+            yield DayBegan(day, frame.sequence)
             day = 0
     if begin < end:
         yield Part(run.data[begin:], run.last_sequence)

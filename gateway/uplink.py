@@ -19,9 +19,9 @@ from typing import NamedTuple
 from feed.codec import WireError
 from feed.datagrams import Decision, Submission, encode_submission, take_decisions
 from feed.frames import whole_submissions
-from feed.messages import LogIn
+from feed.messages import LogIn, ShardMark
 from gateway.settings import UplinkLimits
-from gateway.translate import ClientCommand
+from gateway.translate import NOBODY, ClientCommand
 
 _LENGTH_BYTES = 2  # each submission begins with its length
 
@@ -102,6 +102,10 @@ class Uplink:
             limits.pending_per_client - self._pending_of[client],
         )
 
+    def has_pending(self, client: int) -> bool:
+        """Whether commands of this client are on their way."""
+        return client in self._pending_of
+
     def has_room_again(self, client: int) -> bool:
         """Whether a client that had to wait should be read again: not before half is free."""
         limits = self._limits
@@ -118,6 +122,10 @@ class Uplink:
     def submit_all(self, client: int, login: int, submissions: Submissions, now_ns: int) -> None:
         """Takes commands of a client on their way, in their order; they are no log-ins."""
         self._add(_Batch(*submissions, client, login, False), now_ns)
+
+    def submit_mark(self, mark: ShardMark, now_ns: int) -> None:
+        """Takes a mark on its way; it belongs to no client."""
+        self._add(_Batch(encode_submission(Submission(0, mark)), 1, NOBODY, 0, False), now_ns)
 
     def withdraw(self, login: int) -> bool:
         """Takes a log-in back that has not been sent; False when it has, and may be committed."""

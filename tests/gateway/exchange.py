@@ -17,6 +17,7 @@ from gateway.gateway import Gateway
 from gateway.ouch_codec import decode_outbound, encode
 from gateway.session import Session
 from gateway.settings import GatewaySettings
+from gateway.shard import GatewayShard
 from gateway.soup import (
     LoginRequest,
     LogoutRequest,
@@ -29,6 +30,7 @@ from gateway.soup import (
 from tests.gateway.groups import ALICE, BOB, SYMBOL
 from tests.gateway.reigns import Reign
 from tests.submissions import take_submissions
+from zk.directory import Directory
 
 SHARD = 1
 WALL_CLOCK_NS = 1_700_000_000_000_000_000
@@ -104,7 +106,8 @@ class GatewayNode:
     """A gateway, its subscriber, and its connection to a primary."""
 
     def __init__(self, exchange: "Exchange", settings: GatewaySettings, seed: int) -> None:
-        self.gateway = Gateway("DEMO", settings, Random(seed), lambda: WALL_CLOCK_NS)
+        directory = Directory.alone(SHARD)
+        self.gateway = Gateway("DEMO", settings, Random(seed), lambda: WALL_CLOCK_NS, directory)
         self.subscriber = Subscriber(shard=SHARD, source_count=1, random=Random(seed))
         self.digest = ListDigest()
         self.lines: dict[Session, Line] = {}
@@ -118,10 +121,15 @@ class GatewayNode:
         self._submissions = 0
         self._buffer = bytearray()
 
+    @property
+    def shard(self) -> GatewayShard:
+        """The only one, as the gateway sees it."""
+        return self.gateway.shards[SHARD]
+
     def restore(self, begun: DayBegun) -> None:
         """Begins with a snapshot, as one that starts late; then reads what came after it."""
         head = begun.snapshot.head
-        self.gateway.restore(begun.snapshot)
+        self.gateway.restore(SHARD, begun.snapshot)
         self.digest = ListDigest(head.digest_sequence, head.list_digest)
         self.digest.update(begun.snapshot.tail)
         self.subscriber.receiver.fence(head.epoch)
@@ -133,11 +141,11 @@ class GatewayNode:
         self.primary = primary or self._exchange.primary
         self._submissions = 0
         self._buffer.clear()
-        self.gateway.on_uplink_connected(self.primary.epoch, self._exchange.now_ns)
+        self.gateway.on_uplink_connected(SHARD, self.primary.epoch, self._exchange.now_ns)
         self._exchange.settle()
 
     def lose_primary(self) -> None:
-        self.gateway.on_uplink_lost(self._exchange.now_ns)
+        self.gateway.on_uplink_lost(SHARD, self._exchange.now_ns)
         self._exchange.settle()
 
     def die(self) -> bytes:
@@ -147,7 +155,7 @@ class GatewayNode:
 
     def on_its_way(self) -> bytes:
         """What is on its way to the primary."""
-        self._buffer += self.gateway.uplink.take_output()
+        self._buffer += self.shard.uplink.take_output()
         return bytes(self._buffer)
 
     def verify(self) -> None:
@@ -167,9 +175,9 @@ class GatewayNode:
                 is_busy = True
                 line.flush()
         is_busy |= self._submit() | self._read_feed()
-        if self.gateway.uplink.is_outdated:
+        if self.shard.uplink.is_outdated:
             is_busy = True
-            self.gateway.on_uplink_lost(self._exchange.now_ns)
+            self.gateway.on_uplink_lost(SHARD, self._exchange.now_ns)
         self.gateway.check()
         return is_busy
 
@@ -184,9 +192,9 @@ class GatewayNode:
         if exchange.decides:
             decision = encode_decision(primary.decision(self._submissions))
             try:
-                self.gateway.on_uplink_data(decision, exchange.now_ns)
+                self.gateway.on_uplink_data(SHARD, decision, exchange.now_ns)
             except WireError:
-                self.gateway.on_uplink_lost(exchange.now_ns)
+                self.gateway.on_uplink_lost(SHARD, exchange.now_ns)
         return True
 
     def _read_feed(self) -> bool:
@@ -198,6 +206,7 @@ class GatewayNode:
         self.digest.update(run)
         self.packets_read = len(packets)
         self.gateway.on_feed(
+            SHARD,
             run,
             self.subscriber.epoch,
             self.subscriber.committed_sequence,
@@ -236,6 +245,11 @@ class Exchange:
         """The first gateway."""
         return self.gateways[0].gateway
 
+    @property
+    def shard(self) -> GatewayShard:
+        """The shard, as the first gateway sees it."""
+        return self.gateways[0].shard
+
     def start_gateway(self, *, late: bool = False) -> GatewayNode:
         """Another gateway; if `late`, it knows of the days before only what a snapshot says."""
         node = GatewayNode(self, self._settings, self._seed)
@@ -273,7 +287,7 @@ class Exchange:
     def follow(self) -> None:
         """All gateways hear of the primary and connect to it."""
         for node in self.gateways:
-            if node.gateway.uplink.is_connected:
+            if node.shard.uplink.is_connected:
                 node.lose_primary()
             node.connect()
 
@@ -345,5 +359,5 @@ def letters(packets: Sequence[ServerPacket]) -> str:
 
 def stream_of(node: GatewayNode, name: str) -> list[ouch.Outbound]:
     """A client's whole stream as a gateway has it."""
-    data = node.gateway.streams.of(CLIENTS[name].number).read(1, 1 << 30).data
+    data = node.gateway.stream_of(CLIENTS[name].number).read(1, 1 << 30).data
     return messages(server_packets().take(data))

@@ -16,6 +16,7 @@ from gateway.soup import (
 
 TIME_NS = 1_700_000_000_000_000_000
 AAPL = b"AAPL    "
+MSFT = b"MSFT    "
 
 
 def accept(sequence: int = 1, session: str = "DEMO") -> bytes:
@@ -39,13 +40,13 @@ def unnumbered(message: ouch.Outbound) -> bytes:
     return UnsequencedData(encode(message)).encode()
 
 
-def accepted(user_ref_num: int, quantity: int = 100) -> ouch.Accepted:
+def accepted(user_ref_num: int, quantity: int = 100, symbol: bytes = AAPL) -> ouch.Accepted:
     return ouch.Accepted(
         TIME_NS,
         user_ref_num,
         Side.BUY,
         quantity,
-        AAPL,
+        symbol,
         1_850_000,
         TimeInForce.DAY,
         ouch.Flag.YES,

@@ -1,7 +1,8 @@
-"""A shard's gateways as processes run them, its primary, and a client that speaks bytes."""
+"""Gateways as processes run them, a shard's primary, and a client that speaks bytes."""
 
 import asyncio
 import gc
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from feed.settings import Address, FeedSettings
 from gateway.clients import add_client
 from gateway.process import GatewayProcess
 from gateway.settings import GatewaySettings
+from gateway.shard_feed import ShardSources
 from gateway.soup import (
     LoginRequest,
     ServerHeartbeat,
@@ -24,12 +26,15 @@ from gateway.soup import (
 from tests.feed.sockets import (
     LOOPBACK,
     PATIENCE_SECONDS,
+    address_of,
     multicast_settings,
+    unicast_settings,
 )
 from tests.gateway.exchange import SECRETS
 from tests.gateway.groups import SYMBOL
 from tests.gateway.live_primary import LivePrimary
 from tests.gateway.reigns import Reign
+from zk.directory import Directory
 from zk.election import PrimaryRecord
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -57,26 +62,86 @@ class Running:
     def address(self) -> Address:
         return self.gateway.address
 
+    async def kill(self) -> None:
+        """It dies without a word."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        self.gateway.connections.abort()
+
+
+@asynccontextmanager
+async def running(gateway: GatewayProcess) -> AsyncIterator[Running]:
+    """This gateway runs, and is stopped at the end of the context, unless it was killed."""
+    made = Running(gateway, asyncio.Event())
+    ready = asyncio.Event()
+    task = made.task = asyncio.create_task(gateway.run(made.stop, ready.set))
+    is_ready = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait({task, is_ready}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        yield made
+    finally:
+        is_ready.cancel()
+        made.stop.set()
+        await asyncio.wait([task])
+        made.summary = gateway.summary()
+        await gateway.leave()
+        if not task.cancelled():
+            task.result()
+
+
+class Told:
+    """What one gateway knows of a shard's ZooKeeper."""
+
+    def __init__(self, shard: "Shard", on_change: Callable[[], None]) -> None:
+        self._shard = shard
+        self.on_change = on_change
+
+    @property
+    def primary(self) -> PrimaryRecord | None:
+        return self._shard.primary
+
+    @property
+    def connected(self) -> bool:
+        return self._shard.connected
+
+    async def start(self) -> None:
+        self._shard.told.append(self)
+
+    async def stop(self) -> None:
+        self._shard.told.remove(self)
+
 
 class Shard:
     """A primary on free ports, the record of it that ZooKeeper has, and what gateways need."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        number: int = 1,
+        symbol: bytes = SYMBOL,
+        *,
+        by_unicast: bool = False,
+    ) -> None:
         self.clients = folder / "clients.toml"
-        for name, secret in SECRETS.items():
-            add_client(
-                self.clients, name, secret, cancel_on_disconnect=name == "BOB", hasher=HASHER
-            )
-        self.feed: FeedSettings = multicast_settings()
+        if not self.clients.exists():
+            for name, secret in SECRETS.items():
+                add_client(
+                    self.clients, name, secret, cancel_on_disconnect=name == "BOB", hasher=HASHER
+                )
+        made = unicast_settings(1) if by_unicast else multicast_settings()
+        self.feed: FeedSettings = made.model_copy(update={"shard": number})
         # What gateways know of ZooKeeper.
         self.primary: PrimaryRecord | None = None
         self.connected = True
-        self.live = LivePrimary(self.feed, Reign(self.feed.shard, epoch=1))
-        self._followers: list[GatewayProcess] = []
+        self.told: list[Told] = []
+        self.live = LivePrimary(self.feed, Reign(number, epoch=1))
+        self._symbol = symbol
 
     async def start(self) -> None:
         """The first primary begins, and everybody hears of it."""
-        await self.live.start([DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)])
+        await self.live.start([DefineInstrument(self._symbol, 100, 1, ShortSale.ALLOWED)])
         self.tell(self.live.record)
 
     async def stop(self) -> None:
@@ -94,8 +159,23 @@ class Shard:
     def tell(self, record: PrimaryRecord) -> None:
         """ZooKeeper has a record of who is primary."""
         self.primary = record
-        for follower in self._followers:
-            follower.follow()
+        for told in self.told:
+            told.on_change()
+
+    def join(self, shard: int, on_change: Callable[[], None]) -> Told:
+        """A gateway's part in it."""
+        assert shard == self.feed.shard
+        return Told(self, on_change)
+
+    def sources(
+        self,
+        retransmitters: Sequence[Address] | None = None,
+        holders: Sequence[Address] = (),
+    ) -> ShardSources:
+        """From where a gateway has the list."""
+        repair = [self.live.repair] if retransmitters is None else retransmitters
+        (receive,) = self.feed.receivers or (None,)
+        return ShardSources(self.feed, repair, replicas=holders, holders=holders, receive=receive)
 
     @asynccontextmanager
     async def gateway(
@@ -106,28 +186,28 @@ class Shard:
         **changes: Any,
     ) -> AsyncIterator[Running]:
         """A gateway, stopped at the end of the context."""
-        settings = GatewaySettings.model_validate(
-            {"listen": str(LOOPBACK), "clients": self.clients, **changes}
-        )
-        sources = [self.live.repair] if retransmitters is None else retransmitters
+        number = self.feed.shard
         gateway = GatewayProcess(
-            "DEMO", self.feed, settings, self, sources, replicas=holders, holders=holders
+            "DEMO",
+            settings_of(self.clients, **changes),
+            Directory.alone(number),
+            {number: self.sources(retransmitters, holders)},
+            self.join,
         )
-        self._followers.append(gateway)
-        running = Running(gateway, asyncio.Event())
-        ready = asyncio.Event()
-        task = running.task = asyncio.create_task(gateway.run(running.stop, ready.set))
-        is_ready = asyncio.create_task(ready.wait())
-        try:
-            await asyncio.wait({task, is_ready}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
-            yield running
-        finally:
-            is_ready.cancel()
-            running.stop.set()
-            await task
-            running.summary = gateway.summary()
+        async with running(gateway) as made:
+            yield made
+
+
+def settings_of(clients: Path, /, **changes: Any) -> GatewaySettings:
+    """Those of a gateway on a free port, with this clients file."""
+    return GatewaySettings.model_validate({"listen": str(LOOPBACK), "clients": clients, **changes})
+
+
+def free_tcp_address() -> Address:
+    """Where nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(LOOPBACK)
+        return address_of(probe)
 
 
 @asynccontextmanager

@@ -398,21 +398,21 @@ def test_entering_does_not_wait_for_a_client_that_is_closed() -> None:
 def test_too_many_unanswered_cancels_are_refused() -> None:
     async def test() -> None:
         exchange = FakeExchange()
-        exchange.last_user_ref_num = 10
-        exchange.answers = False
         policy = ClientPolicy(unanswered_limit=3)
         async with (
             FakeGateway(exchange) as gateway,
             Client(gateway.address, "ALICE", "secret", policy=policy) as client,
         ):
-            for number in (1, 2, 3):
+            orders = await enter(client, 4)
+            await take(client, 4)
+            exchange.answers = False
+            for number in orders[:3]:
                 await client.cancel(number)
             with pytest.raises(Overrun, match="cancels"):
-                await client.cancel(4)
-            exchange.answers = True
-            await enter(client)
+                await client.cancel(orders[3])
+            gateway.send(numbered(canceled(orders[0], 100)))
             await take(client, 1)
-            await client.cancel(4)
+            await client.cancel(orders[3])
 
     run(test)
 

@@ -8,6 +8,7 @@ from gateway.closing import ClosingReason
 from gateway.gateway import Gateway
 from gateway.soup import LoginRequest
 from tests.gateway.exchange import SETTINGS
+from zk.directory import Directory
 
 
 class Transport(asyncio.Transport):
@@ -51,7 +52,7 @@ class Alarm:
 
 
 def test_a_session_ends_though_its_client_is_gone_without_a_word() -> None:
-    gateway = Gateway("DEMO", SETTINGS, Random(1), lambda: 0)
+    gateway = Gateway("DEMO", SETTINGS, Random(1), lambda: 0, Directory.alone(1))
     connections = ClientConnections(
         gateway, SETTINGS, lambda: None, lambda: 0, lambda seconds, act: Alarm()
     )

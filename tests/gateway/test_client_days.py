@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway import ouch
 from gateway.client_errors import LinkFault, LoginRejected, SessionEnded
 from gateway.client_session import ClientSession, Phase
 from gateway.closing import ClosingReason, next_session, session_now
@@ -13,9 +14,12 @@ from tests.gateway.exchange_side import (
     accepted,
     account,
     canceled,
+    executed,
     messages_in,
     numbered,
     reject,
+    rejected,
+    unnumbered,
 )
 from tests.gateway.test_client_session import SECOND_NS, Desk, events, order
 
@@ -111,14 +115,28 @@ def test_a_refusal_that_was_lost_with_the_old_day_is_told_in_the_new_one() -> No
     desk = Desk()
     desk.open()
     desk.enter(1, 2)
-    dropped(desk, over(SUNDAY))
+    dropped(desk, numbered(accepted(2)) + over(SUNDAY))
     desk.connect()
     desk.receive(accept(1, SUNDAY))
-    assert resent(desk, 3) == []
-    lost, answered = desk.receive(numbered(accepted(2)))
+    assert resent(desk, 3) == [1]
+    (lost,) = desk.receive(unnumbered(rejected(1, GatewayReject.NUMBER_PASSED)))
     assert isinstance(lost, Rejected)
     assert (lost.user_ref_num, lost.reason) == (1, GatewayReject.CONNECTION_LOST)
-    assert [answered] == events(accepted(2))
+    assert desk.session.unanswered.numbered_count == 0
+
+
+def test_what_was_missed_leaves_nothing_known_of_the_orders() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1)
+    desk.receive(numbered(accepted(1), executed(1, 100)))
+    desk.session.disconnected()
+    desk.connect()
+    dropped(desk, unknown())
+    desk.connect()
+    assert desk.receive(accept(1, SUNDAY)) == [SessionBegan(SUNDAY, "DEMO", True)]
+    desk.session.submit_cancel(ouch.CancelOrder(1, 0))
+    assert resent(desk, 2) == [1]
 
 
 def test_refusals_count_in_a_row() -> None:

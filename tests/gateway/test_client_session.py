@@ -191,16 +191,28 @@ def test_commands_without_an_answer_are_sent_again_in_their_order() -> None:
     assert again == [order(2), order(3), ouch.CancelOrder(2, 50), order(4)]
 
 
-def test_commands_that_are_in_the_list_are_not_sent_again() -> None:
+def test_commands_are_sent_again_whether_or_not_a_list_has_them() -> None:
     desk = Desk()
     desk.open()
     desk.enter(1, 2, 3)
     desk.session.disconnected()
-    assert desk.open(next_user_ref_num=3) == [order(3)]
+    assert desk.open(next_user_ref_num=3) == [order(1), order(2), order(3)]
     stream = (accepted(1), accepted(2), accepted(3))
     assert desk.receive(numbered(*stream)) == events(*stream)
     desk.session.disconnected()
     assert desk.open(sequence=4, next_user_ref_num=4) == []
+
+
+def test_numbers_go_on_after_the_largest_that_anybody_knows_of() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1, 2)
+    desk.session.disconnected()
+    desk.open(next_user_ref_num=2)  # 2 is not in a list yet
+    assert desk.session.next_user_ref_num() == 3
+    desk.session.disconnected()
+    desk.open(next_user_ref_num=10)
+    assert desk.session.next_user_ref_num() == 10
 
 
 def test_nothing_is_sent_again_before_the_exchange_has_said_what_it_has() -> None:
@@ -240,18 +252,107 @@ def test_a_refusal_by_the_machine_has_a_number() -> None:
     assert event.sequenced
 
 
-def test_a_refusal_that_was_lost_with_its_connection_is_told_when_it_is_sure() -> None:
+PASSED = unnumbered(rejected(1, GatewayReject.NUMBER_PASSED))
+TOO_FAST = unnumbered(rejected(1, GatewayReject.RATE_EXCEEDED))
+LOST = GatewayReject.CONNECTION_LOST
+TOLD_AS_LOST = Rejected(UNNUMBERED, TIME_NS, 1, LOST, LOST.text, "")
+
+
+def resumed() -> Desk:
+    """A desk that has sent two orders again, and has the answer to the second one."""
     desk = Desk()
     desk.open()
     desk.enter(1, 2)
     desk.session.disconnected()
-    assert desk.open(next_user_ref_num=3) == []  # 2 is in the list, so 1 is or never will be
-    lost = GatewayReject.CONNECTION_LOST
-    assert desk.receive(numbered(accepted(2))) == [
-        Rejected(UNNUMBERED, TIME_NS, 1, lost, lost.text, ""),
-        *events(accepted(2)),
-    ]
+    assert desk.open(next_user_ref_num=3) == [order(1), order(2)]
+    assert desk.receive(numbered(accepted(2))) == events(accepted(2))
+    return desk
+
+
+def test_a_refusal_that_was_lost_with_its_connection_is_told_when_it_is_sure() -> None:
+    desk = resumed()
+    assert desk.session.unanswered.numbered_count == 1
+    assert desk.receive(PASSED) == [TOLD_AS_LOST]
     assert desk.session.unanswered.numbered_count == 0
+    assert desk.receive(PASSED) == []
+
+
+def test_a_number_that_was_passed_the_first_time_is_refused_as_such() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1)
+    passed = GatewayReject.NUMBER_PASSED
+    told = Rejected(UNNUMBERED, TIME_NS, 1, passed, passed.text, "")
+    assert desk.receive(PASSED) == [told]
+    desk.session.disconnected()
+    assert desk.open() == []
+
+
+def test_what_is_sent_again_too_fast_is_sent_once_more_and_not_told() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1, 2)
+    desk.session.disconnected()
+    desk.open(next_user_ref_num=1)
+    too_fast = TOO_FAST + unnumbered(rejected(2, GatewayReject.RATE_EXCEEDED))
+    desk.now_ns = SECOND_NS // 2
+    assert desk.receive(too_fast) == []
+    assert desk.receive(numbered(accepted(1))) == events(accepted(1))
+    assert desk.receive(TOO_FAST) == []  # whatever becomes of it has been told
+    assert desk.session.deadline_ns == SECOND_NS  # for a heartbeat
+    desk.now_ns = SECOND_NS
+    desk.session.on_time(desk.now_ns)
+    assert packets_in(desk.output()) == [ClientHeartbeat()]
+    desk.now_ns = SECOND_NS * 3 // 2
+    assert desk.session.deadline_ns == desk.now_ns
+    desk.session.on_time(desk.now_ns)
+    assert messages_in(desk.output()) == [order(2)]
+    desk.session.on_time(desk.now_ns + SECOND_NS - 1)
+    assert desk.output() == b""
+
+
+def test_what_is_put_off_is_sent_with_all_else_on_the_next_connection() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1)
+    desk.session.disconnected()
+    desk.open()
+    desk.receive(TOO_FAST)
+    desk.session.disconnected()
+    assert desk.open() == [order(1)]
+    desk.session.on_time(2 * SECOND_NS)
+    assert packets_in(desk.output()) == [ClientHeartbeat()]
+
+
+def test_of_an_order_and_its_cancel_that_one_is_refused_is_found_out() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1)
+    cancel = ouch.CancelOrder(1, 0)
+    desk.session.submit_cancel(cancel)
+    desk.output()
+    assert desk.receive(TOO_FAST) == []
+    desk.now_ns = SECOND_NS
+    desk.session.on_time(desk.now_ns)
+    heartbeat, *again = packets_in(desk.output())
+    assert heartbeat == ClientHeartbeat()
+    assert again == [UnsequencedData(encode(message)) for message in (order(1), cancel)]
+    assert desk.receive(numbered(accepted(1), canceled(1, 100)))[1:] == events(
+        canceled(1, 100), first_sequence=2
+    )
+    assert desk.session.unanswered.numbers == set()
+
+
+def test_an_order_that_is_refused_for_its_form_leaves_no_cancel() -> None:
+    desk = Desk()
+    desk.open()
+    desk.enter(1)
+    desk.session.submit_cancel(ouch.CancelOrder(1, 0))
+    (event,) = desk.receive(unnumbered(rejected(1, GatewayReject.TWO_SYMBOLS)))
+    assert isinstance(event, Rejected)
+    assert event.reason is GatewayReject.TWO_SYMBOLS
+    desk.session.disconnected()
+    assert desk.open() == []
 
 
 def test_user_ref_nums_come_to_an_end() -> None:

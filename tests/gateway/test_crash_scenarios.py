@@ -69,7 +69,7 @@ def test_scenario_20_an_order_resent_after_a_failover(lost_groups: int) -> None:
         trader.enter()
     exchange.take_over(lost_groups)
     exchange.follow()
-    assert exchange.gateway.uplink.resent == 6
+    assert exchange.shard.uplink.resent == 6
     assert exchange.primary.not_admitted == 6 - lost_groups
     exchange.commit()
     trader.pump()

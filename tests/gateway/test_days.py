@@ -19,7 +19,7 @@ from gateway.soup import (
     ServerPacket,
     UnsequencedData,
 )
-from tests.gateway.exchange import CLIENTS, Exchange, enter, letters, messages, stream_of
+from tests.gateway.exchange import CLIENTS, SHARD, Exchange, enter, letters, messages, stream_of
 from tests.gateway.situations import cancels_on_disconnect, limited, live_orders, refused
 from tests.gateway.twins import EVERY_KERNEL
 
@@ -93,7 +93,7 @@ def test_a_day_that_is_refused_changes_nothing() -> None:
     line.send(enter(2))
     assert letters(line.news) == "AA"
     assert line.session.phase is Phase.OPEN
-    assert exchange.gateway.days.day == MONDAY
+    assert exchange.shard.home.days.day == MONDAY
 
 
 def test_a_new_day_is_no_reason_to_cancel_the_orders_of_those_whose_session_it_ends() -> None:
@@ -276,7 +276,8 @@ def test_two_gateways_have_the_same_streams_day_by_day() -> None:
         exchange.begin_day(day)
     for name, client in CLIENTS.items():
         one, other = (
-            [node.gateway.days.before, node.gateway.days.current] for node in exchange.gateways
+            [days.before, days.current]
+            for days in (node.shard.home.days for node in exchange.gateways)
         )
         for streams, same in zip(one, other, strict=True):
             assert streams is not None
@@ -300,16 +301,16 @@ def test_a_gateway_that_starts_late_knows_the_day_and_every_client_s_numbers() -
     *_, answer, accepted = line.news
     assert next_user_ref_num([answer]) == 7
     assert letters([accepted]) == "A"
-    assert late.gateway.uplink.pending_count == 0  # it knows the epoch that this is in
+    assert late.shard.uplink.pending_count == 0  # it knows the epoch that this is in
     # Of what was before it started it has nothing to show.
     assert exchange.open(gateway=1, session="DEMO").news == no_such_session(SUNDAY)
 
 
 def test_a_gateway_that_catches_up_lets_nobody_in() -> None:
     exchange = Exchange()
-    exchange.gateway.is_catching_up = True
+    exchange.shard.is_catching_up = True
     assert exchange.open().news == refused(ClosingReason.CATCHING_UP)
-    exchange.gateway.is_catching_up = False
+    exchange.shard.is_catching_up = False
     assert exchange.open().news == [LoginAccepted("DEMO", 1)]
 
 
@@ -317,15 +318,15 @@ def test_a_snapshot_of_another_place_than_a_day_s_beginning_is_refused() -> None
     exchange = Exchange()
     node = exchange.start_gateway()
     with pytest.raises(SnapshotError, match="no day begins after 2"):
-        node.gateway.restore(exchange.primary.snapshot())
+        node.gateway.restore(SHARD, exchange.primary.snapshot())
     exchange.begin_day(SUNDAY)
     exchange.begin_day(SUNDAY)  # refused, so nothing begins here
     with pytest.raises(SnapshotError, match="no day begins after 5"):
-        node.gateway.restore(exchange.primary.snapshot())
+        node.gateway.restore(SHARD, exchange.primary.snapshot())
     exchange.open().send(enter(1))
     exchange.open("BOB", gateway=1)
     exchange.begin_day(MONDAY)
     line = exchange.open("BOB", gateway=1)
     assert line.session.phase is Phase.OPEN
     with pytest.raises(SnapshotError, match="clients are being told"):
-        node.gateway.restore(exchange.primary.snapshot())
+        node.gateway.restore(SHARD, exchange.primary.snapshot())

@@ -11,8 +11,10 @@ from feed.run import empty_run
 from gateway.dialing import Action, Dial, Dialer, HangUp
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings
+from zk.directory import place
 from zk.election import PrimaryRecord
 
+SHARD, OTHER_SHARD = 3, 5
 MS = 1_000_000
 OLD = PrimaryRecord("e1", 1, "e1:1")
 NEW = PrimaryRecord("e2", 2, "e2:1")
@@ -21,7 +23,7 @@ NEW = PrimaryRecord("e2", 2, "e2:1")
 class Caller:
     """A gateway's dialer, and the shell around it, which a test plays."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, gateway: Gateway | None = None, shard: int = SHARD) -> None:
         settings = GatewaySettings.model_validate(
             {
                 "listen": "127.0.0.1:0",
@@ -33,8 +35,10 @@ class Caller:
                 },
             }
         )
-        self.gateway = Gateway("DEMO", settings, Random(seed), lambda: 0)
-        self.dialer = Dialer(self.gateway, settings.uplink, Random(seed))
+        directory = place((SHARD, OTHER_SHARD), {})
+        self.gateway = gateway or Gateway("DEMO", settings, Random(seed), lambda: 0, directory)
+        self.uplink = self.gateway.shards[shard].uplink
+        self.dialer = Dialer(self.gateway, shard, settings.uplink, Random(seed))
         self.now_ns = 0
 
     def act(self) -> Action | None:
@@ -58,7 +62,7 @@ class Caller:
 
     def submit(self) -> None:
         command = MassCancel(1, 0, ALL_SYMBOLS, CancelReason.LINK_LOST)
-        self.gateway.uplink.submit(7, command, self.now_ns)
+        self.uplink.submit(7, command, self.now_ns)
 
     def wait(self) -> int:
         """Until it is time to dial again; how long that took, in ns."""
@@ -89,7 +93,7 @@ def test_a_primary_is_called_at_once_and_sent_what_waits() -> None:
     assert caller.dialer.deadline_ns is None
     assert caller.dialer.take_output() == b""
     caller.dialer.on_connected(5)
-    assert caller.gateway.uplink.is_connected
+    assert caller.uplink.is_connected
     assert caller.dialer.take_output()
     assert caller.act() is None
 
@@ -141,8 +145,27 @@ def test_a_newer_record_ends_a_connection_and_its_primary_is_called_without_a_wa
     assert caller.act() == HangUp()
     assert caller.act() is None
     caller.lose()
-    assert not caller.gateway.uplink.is_connected
+    assert not caller.uplink.is_connected
     assert caller.act() == Dial(NEW)
+
+
+def test_the_primaries_of_two_shards_are_called_and_lost_apart_from_one_another() -> None:
+    caller = Caller()
+    other = Caller(gateway=caller.gateway, shard=OTHER_SHARD)
+    caller.connect(OLD)
+    other.connect(NEW)
+    other.submit()
+    assert caller.dialer.take_output() == b""
+    assert other.dialer.take_output() != b""
+    other.decide(epoch=2, submission=1)
+    caller.dialer.on_record(NEW)
+    assert (caller.act(), other.act()) == (HangUp(), None)
+    caller.lose()
+    assert (caller.uplink.is_connected, other.uplink.is_connected) == (False, True)
+    caller.gateway.on_feed(SHARD, empty_run(1), 9, 0, 0)
+    assert other.act() is None
+    caller.gateway.on_feed(OTHER_SHARD, empty_run(1), 9, 0, 0)
+    assert other.act() == HangUp()
 
 
 def test_a_newer_record_ends_an_attempt() -> None:
@@ -207,7 +230,7 @@ def test_a_primary_at_another_address_is_another_one() -> None:
 def test_a_primary_with_a_successor_on_the_feed_is_hung_up_and_called_again() -> None:
     caller = Caller()
     caller.connect()
-    caller.gateway.on_feed(empty_run(1), 2, 0, 0)
+    caller.gateway.on_feed(SHARD, empty_run(1), 2, 0, 0)
     with capture_logs() as logs:
         assert caller.act() == HangUp()
         caller.submit()
@@ -230,7 +253,7 @@ def test_a_primary_that_decides_nothing_for_too_long_is_hung_up() -> None:
     caller.now_ns += 1
     assert caller.act() == HangUp()
     caller.lose()
-    assert caller.gateway.uplink.pending_count == 1
+    assert caller.uplink.pending_count == 1
 
 
 def test_who_sends_what_is_no_decision_of_the_primary_is_hung_up() -> None:
@@ -267,7 +290,7 @@ def test_who_stops_hangs_up_and_calls_nobody_any_more() -> None:
                 caller.fail()
         caller.dialer.on_record(NEW)
         assert (logs, caller.act(), caller.dialer.deadline_ns) == ([], None, None)
-        assert not caller.gateway.uplink.is_connected
+        assert not caller.uplink.is_connected
 
 
 def test_the_log_tells_the_same_trouble_again_with_another_primary() -> None:
@@ -323,6 +346,7 @@ def test_the_log_tells_each_trouble_once_and_a_takeover_not_as_one() -> None:
     assert logs[-1] == {
         "event": "primary connected",
         "log_level": "info",
+        "shard": SHARD,
         **NEW._asdict(),
         "pending": 0,
     }
@@ -372,7 +396,7 @@ def test_whatever_happens_there_is_one_connection_at_most_and_at_last_one_to_the
             assert connection is None
             assert attempt is None
             attempt = action.record
-        caller.gateway.uplink.check()
-        assert caller.gateway.uplink.is_connected == (connection is not None)
+        caller.uplink.check()
+        assert caller.uplink.is_connected == (connection is not None)
     assert connection is not None
     assert connection.epoch == newest

@@ -87,12 +87,12 @@ class Turmoil:
                 self._kill(place)
             case "late bytes" if self._late:
                 exchange.arrive(*self._late.pop(number % len(self._late)))
-            case "lose primary" if node.gateway.uplink.is_connected:
+            case "lose primary" if node.shard.uplink.is_connected:
                 self._late.append((node.on_its_way(), node.primary))
                 node.lose_primary()
-            case "find primary" if not node.gateway.uplink.is_connected:
+            case "find primary" if not node.shard.uplink.is_connected:
                 node.connect()
-            case "stale primary" if not node.gateway.uplink.is_connected and self._deposed:
+            case "stale primary" if not node.shard.uplink.is_connected and self._deposed:
                 node.connect(self._deposed)
             case "stop feed" | "start feed":
                 node.reads_feed = act == "start feed"
@@ -145,7 +145,7 @@ def test_turmoil_is_felt(lost_groups: int) -> None:
     ):
         world.act(act, number)
     assert world.exchange.primary.epoch == 2
-    resent = sum(node.gateway.uplink.resent for node in world.exchange.gateways)
+    resent = sum(node.shard.uplink.resent for node in world.exchange.gateways)
     assert resent == 5
     assert world.exchange.primary.not_admitted == 5 - min(lost_groups, 5)
     world.settle()

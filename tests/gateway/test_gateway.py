@@ -18,6 +18,7 @@ from gateway.soup import (
 )
 from tests.gateway.exchange import (
     CLIENTS,
+    SHARD,
     WALL_CLOCK_NS,
     Exchange,
     enter,
@@ -74,7 +75,7 @@ def test_clients_stay_connected_while_the_primary_is_away_and_nothing_is_lost_or
     assert letters(alice.news) == "AAA"
     assert live_orders(exchange) == 3
     assert exchange.primary.not_admitted == 1
-    assert exchange.gateway.uplink.pending_count == 0
+    assert exchange.shard.uplink.pending_count == 0
 
 
 @pytest.mark.parametrize("way", ["hang up", "log out", "dead link", "bad packet", "stop"])
@@ -135,10 +136,10 @@ def test_clients_wait_when_the_primary_does_not_keep_up_and_go_on_when_it_does()
     alice, bob = exchange.open("ALICE"), exchange.open("BOB")
     exchange.decides = False
     alice.send(*(enter(number) for number in range(1, 21)))
-    assert exchange.gateway.uplink.pending_count == 6  # her share
+    assert exchange.shard.uplink.pending_count == 6  # her share
     assert not alice.session.is_reading
     bob.send(*(enter(number) for number in range(1, 21)))
-    assert exchange.gateway.uplink.pending_count == 10
+    assert exchange.shard.uplink.pending_count == 10
     assert not bob.session.is_reading
     exchange.wait(30)  # they could not say anything, so their silence does not count
     exchange.decides = True
@@ -293,6 +294,6 @@ def test_the_shell_hears_of_it_when_a_client_is_to_be_read_no_more_and_when_agai
     exchange.settle()
     assert (letters(alice.news), alice.session.is_reading) == ("AA", False)
     decision = encode_decision(primary.decision(3))  # a log-in and two orders
-    gateway.on_uplink_data(decision, exchange.now_ns)
+    gateway.on_uplink_data(SHARD, decision, exchange.now_ns)
     assert gateway.take_changed() == [alice.session]
     assert alice.session.is_reading

@@ -77,9 +77,9 @@ class Chaos:
                 line.hang_up()
             case "log out" if line is not None:
                 line.log_out()
-            case "lose primary" if node.gateway.uplink.is_connected:
+            case "lose primary" if node.shard.uplink.is_connected:
                 node.lose_primary()
-            case "find primary" if not node.gateway.uplink.is_connected:
+            case "find primary" if not node.shard.uplink.is_connected:
                 node.connect()
             case "take over":
                 exchange.take_over(lost_groups=number)
@@ -118,13 +118,13 @@ class Chaos:
             self._note()
         self.exchange.market.check()
         for node in self.exchange.gateways:
-            assert node.gateway.delivered_sequence == self.exchange.primary.last_sequence
+            assert node.shard.heard_sequence == self.exchange.primary.last_sequence
         assert len({node.digest.hex() for node in self.exchange.gateways}) == 1
 
     def stream(self, name: str) -> list[bytes]:
         """A client's stream, as a gateway has it that has seen nothing of all this."""
         late = self.exchange.start_gateway()
-        stream = late.gateway.streams.of(CLIENTS[name].number)
+        stream = late.gateway.stream_of(CLIENTS[name].number)
         line = self.exchange.open(name, gateway=len(self.exchange.gateways) - 1)
         payloads = [p.payload for p in line.news if isinstance(p, SequencedData)]
         assert len(payloads) == stream.next_sequence - 1

@@ -17,6 +17,7 @@ from gateway.soup import (
 from tests.gateway.exchange import (
     CLIENTS,
     SETTINGS,
+    SHARD,
     WALL_CLOCK_NS,
     Exchange,
     enter,
@@ -25,6 +26,7 @@ from tests.gateway.exchange import (
 )
 from tests.gateway.situations import cancels_on_disconnect, limited, live_orders, refused
 from tests.gateway.twins import EVERY_KERNEL
+from zk.directory import Directory
 
 pytestmark = EVERY_KERNEL
 
@@ -101,7 +103,7 @@ def test_secrets_that_wait_to_be_looked_at_are_bounded_though_their_senders_hang
 
 def test_a_name_that_does_not_fit_soupbintcp_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="longer than 10 characters"):
-        Gateway("MUCH TOO LONG", SETTINGS, Random(1), lambda: WALL_CLOCK_NS)
+        Gateway("MUCH TOO LONG", SETTINGS, Random(1), lambda: WALL_CLOCK_NS, Directory.alone(SHARD))
 
 
 def test_a_secret_that_can_not_be_looked_at_is_no_failure_of_the_client() -> None:
@@ -190,11 +192,11 @@ def limited_stream() -> GatewaySettings:
 
 def test_a_gateway_that_is_still_catching_up_lets_nobody_in() -> None:
     exchange = Exchange()
-    committed = exchange.gateway.delivered_sequence + 10_001
-    exchange.gateway.on_feed(empty_run(1), 1, committed, 0)
+    committed = exchange.shard.heard_sequence + 10_001
+    exchange.gateway.on_feed(SHARD, empty_run(1), 1, committed, 0)
     line = exchange.open()
     assert line.news == refused(ClosingReason.CATCHING_UP)
-    exchange.gateway.on_feed(empty_run(1), 1, committed - 1, 0)
+    exchange.gateway.on_feed(SHARD, empty_run(1), 1, committed - 1, 0)
     assert exchange.open().news == [LoginAccepted("DEMO", 1)]
 
 
@@ -251,11 +253,11 @@ def test_nobody_more_is_let_in_while_too_much_waits_for_a_primary_that_takes_not
         line = exchange.open()
         outcomes.append(line.news)
         line.hang_up()
-    most = node.gateway.uplink.pending_count
+    most = node.shard.uplink.pending_count
     assert 8 <= most <= 9  # the last one that is let in leaves a log-in and a cancel
     assert outcomes[0] == []
     assert outcomes[-1] == refused(ClosingReason.TOO_MUCH_WAITING)
     node.reaches_primary = True
     exchange.settle()
-    assert node.gateway.uplink.pending_count == 0
+    assert node.shard.uplink.pending_count == 0
     assert exchange.open().news == [LoginAccepted("DEMO", 1)]

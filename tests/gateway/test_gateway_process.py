@@ -14,11 +14,9 @@ from feed.messages import Side
 from feed.multicast import open_unicast
 from gateway import process
 from gateway.client import Client
-from gateway.clients import QUICK_HASHER, write_clients
 from gateway.closing import ClosingReason
 from gateway.events import Accepted, Executed
 from gateway.process import GatewayProcess
-from gateway.settings import GatewaySettings
 from gateway.soup import (
     Debug,
     EndOfSession,
@@ -34,10 +32,10 @@ from tests.feed.sockets import (
     PATIENCE_SECONDS,
     address_of,
     arriving,
-    multicast_settings,
 )
 from tests.gateway.exchange import SECRETS, enter, letters
-from tests.gateway.processes import Shard, Wire, run, shard
+from tests.gateway.processes import Shard, Wire, run, settings_of, shard
+from zk.directory import Directory
 
 
 def test_an_order_goes_through_primary_and_feed_and_comes_back_numbered(tmp_path: Path) -> None:
@@ -288,24 +286,17 @@ def test_a_gateway_that_lags_behind_the_feed_lets_nobody_in(tmp_path: Path) -> N
     run(scenario)
 
 
-class NoZooKeeper:
-    """Knows of no primary."""
-
-    primary = None
-    connected = False
-
-
 def test_all_that_happens_in_one_turn_is_sent_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients = tmp_path / "clients.toml"
-    write_clients(clients, SECRETS, QUICK_HASHER)
-    settings = GatewaySettings.model_validate({"listen": str(LOOPBACK), "clients": clients})
-    gateway = GatewayProcess("DEMO", multicast_settings(), settings, NoZooKeeper(), [])
     flushes: list[int] = []
-    monkeypatch.setattr(gateway.connections, "flush", flushes.append)
 
     async def scenario() -> None:
+        made = Shard(tmp_path)
+        gateway = GatewayProcess(
+            "DEMO", settings_of(made.clients), Directory.alone(1), {1: made.sources()}, made.join
+        )
+        monkeypatch.setattr(gateway.connections, "flush", flushes.append)
         gateway.flush_soon()
         gateway.flush_soon()
         assert len(flushes) == 0
@@ -315,5 +306,6 @@ def test_all_that_happens_in_one_turn_is_sent_at_once(
         gateway.flush()
         await asyncio.sleep(0)
         assert len(flushes) == 2
+        await made.stop()
 
     run(scenario)

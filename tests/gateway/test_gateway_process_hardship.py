@@ -16,10 +16,12 @@ from gateway.clients import ClientsError
 from gateway.closing import ClosingReason
 from gateway.process import FeedLostError, GatewayProcess
 from gateway.settings import GatewaySettings
+from gateway.shard_feed import ShardSources
 from gateway.soup import (
     Debug,
     LoginRequest,
     SequencedData,
+    ServerPacket,
 )
 from tests.feed.lists import packet
 from tests.feed.sockets import (
@@ -28,7 +30,8 @@ from tests.feed.sockets import (
     multicast_settings,
 )
 from tests.gateway.exchange import enter, letters
-from tests.gateway.processes import Wire, run, shard
+from tests.gateway.processes import Wire, run, running, settings_of, shard
+from zk.directory import Directory
 from zk.settings import ZooKeeperSettings
 
 
@@ -133,21 +136,27 @@ def test_hostile_bytes_crash_nothing_move_nothing_and_are_counted(tmp_path: Path
 def test_a_gateway_that_loses_the_feed_says_so_and_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with shard(tmp_path) as made:
-            settings = GatewaySettings.model_validate(
-                {"listen": str(LOOPBACK), "clients": made.clients}
-            )
             feed = multicast_settings()  # where nothing comes but what this test sends
-            gateway = GatewayProcess("DEMO", feed, settings, made, [])
-            ready = asyncio.Event()
-            task = asyncio.create_task(gateway.run(asyncio.Event(), ready.set))
-            await ready.wait()
-            async with Wire.open(gateway.address) as wire:
-                sender = FeedSender(feed)
-                sender.send([packet([], 100, committed=99)])
-                sender.close()
-                assert await wire.until_closed() == [Debug(ClosingReason.FEED_LOST.text)]
-            with pytest.raises(FeedLostError, match="no retransmitter is configured"):
-                await task
+            gateway = GatewayProcess(
+                "DEMO",
+                settings_of(made.clients),
+                Directory.alone(1),
+                {1: ShardSources(feed, [])},
+                made.join,
+            )
+            farewell: list[ServerPacket] = []
+
+            async def lose_it() -> None:
+                async with running(gateway), Wire.open(gateway.address) as wire:
+                    sender = FeedSender(feed)
+                    sender.send([packet([], 100, committed=99)])
+                    sender.close()
+                    farewell.extend(await wire.until_closed())
+
+            why = "frames 1 to 99 of shard 1 can't be had: no retransmitter is configured"
+            with pytest.raises(FeedLostError, match=why):
+                await lose_it()
+            assert farewell == [Debug(ClosingReason.FEED_LOST.text)]
 
     run(scenario)
 
@@ -157,17 +166,13 @@ def test_a_gateway_runs_without_zookeeper_and_says_so_in_its_summary(tmp_path: P
         async with shard(tmp_path) as made:
             with closing(socket.create_server(LOOPBACK)) as taken:
                 nobody = address_of(taken)
-            settings = GatewaySettings.model_validate(
-                {"listen": str(LOOPBACK), "clients": made.clients}
-            )
             stop = asyncio.Event()
             summary = await process.run(
                 "g1",
                 "DEMO",
-                made.feed,
+                {1: made.sources()},
                 ZooKeeperSettings(hosts=str(nobody)),
-                settings,
-                [made.live.repair],
+                settings_of(made.clients),
                 stop,
                 stop.set,
             )

@@ -69,7 +69,7 @@ async def note(client: Client, heard: list[Event]) -> None:
 
 
 def stream(gateway: Running) -> bytes:
-    return gateway.gateway.gateway.streams.of(ALICE).read(1, 1 << 30).data
+    return gateway.gateway.gateway.stream_of(ALICE).read(1, 1 << 30).data
 
 
 def replays_of(gateway: Running, kind: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_a_gateway_that_starts_late_under_load_has_the_day_as_one_that_was_there
                         await load
                         await trade(bob, bob.events(), 1)
                     assert stream(second) == stream(first) != b""
-                    assert second.gateway.gateway.days.before is None
+                    assert second.gateway.gateway.days_of(ALICE).before is None
         assert replays_of(second, "day")["snapshots"] == 1
         for gateway in (first, second):
             assert gateway.summary["list_digest"] == list_digest(made.live.reign.frames)

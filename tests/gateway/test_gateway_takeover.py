@@ -39,7 +39,7 @@ def test_what_a_takeover_lost_is_sent_again_and_what_it_kept_is_not_done_twice()
     told = [message for message in messages(alice.news) if isinstance(message, ouch.Accepted)]
     assert [message.user_ref_num for message in told] == [1, 2, 3]
     assert live_orders(exchange) == 3
-    assert exchange.gateway.uplink.pending_count == 0
+    assert exchange.shard.uplink.pending_count == 0
 
 
 def test_a_deposed_primary_that_goes_on_deciding_has_no_effect() -> None:
@@ -54,7 +54,7 @@ def test_a_deposed_primary_that_goes_on_deciding_has_no_effect() -> None:
     assert not exchange.market.orders
     node.reads_feed = True
     exchange.settle()
-    assert not node.gateway.uplink.is_connected  # the feed has shown that it has a successor
+    assert not node.shard.uplink.is_connected  # the feed has shown that it has a successor
     assert alice.news == []
     node.connect()
     assert letters(alice.news) == "A"
@@ -74,7 +74,7 @@ def test_what_the_feed_brings_together_with_the_next_epoch_is_not_sent_again() -
     assert letters(alice.news) == "AA"
     node.connect()
     assert letters(alice.news) == "A"
-    assert node.gateway.uplink.resent == 1
+    assert node.shard.uplink.resent == 1
 
 
 def test_a_gateway_may_be_connected_to_a_primary_before_it_sees_its_epoch_on_the_feed() -> None:
@@ -87,11 +87,11 @@ def test_a_gateway_may_be_connected_to_a_primary_before_it_sees_its_epoch_on_the
     node.lose_primary()
     node.connect()
     alice.send(enter(1))
-    assert node.gateway.uplink.pending_count == 1
+    assert node.shard.uplink.pending_count == 1
     node.reads_feed = True
     exchange.settle()
-    assert node.gateway.uplink.connections == 2
-    assert node.gateway.uplink.pending_count == 0
+    assert node.shard.uplink.connections == 2
+    assert node.shard.uplink.pending_count == 0
     assert letters(alice.news) == "A"
 
 
@@ -161,7 +161,7 @@ def test_nobody_is_asked_for_who_has_gone_while_its_log_in_was_lost() -> None:
     line.hang_up()
     exchange.follow()
     assert log_ins(exchange) == []
-    assert exchange.gateway.uplink.pending_count == 0
+    assert exchange.shard.uplink.pending_count == 0
 
 
 def test_a_client_that_has_gone_has_its_orders_canceled_whichever_of_its_log_ins_was_kept() -> None:

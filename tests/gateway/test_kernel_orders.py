@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import product
 from types import ModuleType
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.datagrams import Submission, decode_submissions
+from feed.messages import SYMBOL_BYTES
 from gateway import kernel, ouch
 from gateway._orders_py import Taken
 from gateway.limits import Rate
@@ -31,8 +33,17 @@ ENTER = ouch.EnterOrder(1, ord("B"), 100, SYMBOL, 10_000, ord("0"))
 REPLACE = ouch.ReplaceOrder(1, 2, 100, 10_000, ord("0"))
 CANCEL = ouch.CancelOrder(2, 0)
 MASS_CANCEL = ouch.MassCancel(3, symbol=SYMBOL)
+ONE_SYMBOL = (b"BRK.B   ", b"BF-A    ", b"A       ", b"  AAPL  ", b"ABCDEFGH", b"        ")
+TWO_SYMBOLS = (
+    *(b"AAPL%cMS" % separator + b" " for separator in b" /,+&;|:"),
+    b"A      B",
+    b"ABCDEFG/",
+    b"/       ",
+)
 GOOD: tuple[ouch.Inbound, ...] = (
     ENTER,
+    *(ENTER._replace(symbol=field) for field in ONE_SYMBOL),
+    *(MASS_CANCEL._replace(symbol=field) for field in ONE_SYMBOL),
     ENTER._replace(price=MARKET_PRICE),
     ENTER._replace(side=ord("?"), quantity=2**32 - 1, time_in_force=0, capacity=255),
     ENTER._replace(appendage=Appendage(post_only=ord("P"))),
@@ -57,6 +68,8 @@ BAD: tuple[ouch.Inbound, ...] = (
     ENTER._replace(intermarket_sweep=ord("Y")),
     ENTER._replace(symbol=b"AAPL\x7f   "),
     ENTER._replace(symbol=b"AAPL\x1f   "),
+    *(ENTER._replace(symbol=field) for field in TWO_SYMBOLS),
+    *(MASS_CANCEL._replace(symbol=field) for field in TWO_SYMBOLS),
     ENTER._replace(client_order_id=b"\xffbcdefghijklmn"),
     ENTER._replace(client_order_id=b"abcdefghijklm\x00"),
     REPLACE._replace(user_ref_num=0),
@@ -152,6 +165,14 @@ def test_it_stops_before_what_is_refused_or_answered(
     assert take(twin, data)[:2] == (len(packet(CANCEL)), 1)
     rest = len(data) - len(packet(CANCEL))
     assert take(twin, data, rest)[:2] == (len(data), 1)
+
+
+@BOTH
+def test_wherever_a_symbols_blanks_are_both_twins_agree_on_whether_it_is_one() -> None:
+    for characters in product(b"A /\x7f", repeat=SYMBOL_BYTES - 2):
+        data = packet(ENTER._replace(symbol=bytes((*characters, 0x20, characters[0]))))
+        plain, compiled = (take(twin, data) for twin in ORDER_TWINS)
+        assert plain == compiled, characters
 
 
 @EVERY_ORDER_TWIN

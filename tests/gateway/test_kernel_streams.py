@@ -1,9 +1,11 @@
-"""What groups tell their clients: both twins say it byte for byte as `client_messages` does."""
+"""What groups tell their clients: both twins say it byte for byte as `messages_by_frame` does."""
 
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from types import ModuleType
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,14 +13,20 @@ from hypothesis import strategies as st
 
 from engine.markets import ReferenceMarket
 from feed import schema
-from feed.codec import COMMAND_TYPES, MESSAGE_TYPES, WireError, decode_frame, encode_group
+from feed.codec import (
+    COMMAND_TYPES,
+    FRAME_TYPES,
+    MESSAGE_TYPES,
+    WireError,
+    decode_frame,
+    encode_group,
+)
 from feed.datagrams import Submission, encode_submission
-from feed.messages import CancelReason, Message, OrderType, PostOnly, Rejected
-from feed.run import SNAPSHOT_TYPES, type_bit
+from feed.messages import CancelReason, Event, Message, OrderType, PostOnly, Rejected
 from feed.schema import FrameType
 from gateway._streams_py import Told
 from gateway.soup import SequencedData
-from gateway.translate import client_messages, spent_user_ref_num
+from gateway.translate import messages_by_frame, spent_user_ref_num
 from tests.engine.strategies import PROPERTY, seeded_submissions, submission_lists
 from tests.gateway.groups import ALICE, BOB, order, trade
 from tests.gateway.twins import BOTH, EVERY_STREAM_TWIN, STREAM_TWINS
@@ -42,22 +50,24 @@ def joined(groups: Iterable[Iterable[bytes]]) -> bytes:
 
 def as_specified(groups: Iterable[Iterable[bytes]]) -> list[Told]:
     """What these groups tell, one message after the other."""
-    packets: dict[int, list[bytes]] = {}
-    spent_by: dict[int, int] = {}
+    packets: dict[int, list[tuple[int, bytes]]] = {}
+    spent_by: dict[int, list[int]] = {}
     for data in groups:
         frames = [decode_frame(frame) for frame in data]
         spent = spent_user_ref_num(frames[0].message())
         if spent is not None:
             packets.setdefault(spent[0], [])
-            spent_by[spent[0]] = spent[1]
-        for client, payload in client_messages(frames):
-            packets.setdefault(client, []).append(SequencedData(payload).encode())
+            spent_by.setdefault(spent[0], []).append(spent[1])
+        for sequence, (client, payload) in messages_by_frame(frames):
+            packet = SequencedData(payload).encode()
+            packets.setdefault(client, []).append((sequence, packet))
     return [
         Told(
             client,
-            b"".join(parts),
-            array("I", [sum(map(len, parts[:after])) for after in range(1, len(parts) + 1)]),
-            spent_by.get(client, 0),
+            b"".join(packet for _, packet in parts),
+            array("I", accumulate(len(packet) for _, packet in parts)),
+            array("Q", [sequence for sequence, _ in parts]),
+            array("I", spent_by.get(client, [])),
         )
         for client, parts in packets.items()
     ]
@@ -82,9 +92,17 @@ def messages(draw: st.DrawFn, types: Sequence[FrameType]) -> Message:
     return MESSAGE_TYPES[frame_type]._make(fields)
 
 
-IN_LISTS = {each for each in FrameType if not type_bit(each) & SNAPSHOT_TYPES}
-COMMANDS = sorted(IN_LISTS & COMMAND_TYPES)
-EVENTS = sorted(IN_LISTS - COMMAND_TYPES)
+COMMANDS = sorted(COMMAND_TYPES)
+EVENTS = sorted(FRAME_TYPES[event] for event in get_args(Event))
+# What only a machine that is one of several makes.
+MOVES = {
+    FrameType.SHARD_MARK,
+    FrameType.MOVE_OUT,
+    FrameType.ADOPT_INSTRUMENT,
+    FrameType.ADOPT_ORDER,
+    FrameType.INSTRUMENT_STATE,
+    FrameType.ORDER_STATE,
+}
 
 
 @st.composite
@@ -135,7 +153,7 @@ def test_a_long_day_of_many_orders_is_told_the_same(twin: ModuleType) -> None:
     made = market_list(seeded_submissions(7, 3000))
     assert len(made) > 1000
     types = {decode_frame(frame).type for group in made for frame in group}
-    assert types >= IN_LISTS - {FrameType.EPOCH}
+    assert types >= {*COMMANDS, *EVENTS} - MOVES - {FrameType.EPOCH}
     assert twin.tell(joined(made)) == as_specified(made)
 
 
@@ -151,7 +169,31 @@ def test_many_clients_are_told_in_the_order_in_which_things_come_to_them(twin: M
 @EVERY_STREAM_TWIN
 def test_a_number_is_spent_though_nothing_is_told(twin: ModuleType) -> None:
     made = list_of([[order(BOB, 4), Rejected(0, 4, 1)], [order(BOB, 5), Rejected(0, 5, 1)]])
-    assert twin.tell(joined(made)) == [Told(BOB, b"", array("I"), 5)]
+    nothing = array("I"), array("Q")
+    assert twin.tell(joined(made)) == [Told(BOB, b"", *nothing, array("I", [4, 5]))]
+
+
+@EVERY_STREAM_TWIN
+def test_each_message_has_the_number_of_the_frame_that_it_tells_of(twin: ModuleType) -> None:
+    crossing: list[Message] = [
+        order(ALICE, 1),
+        trade((1, BOB, 1), (2, ALICE, 1)),
+        trade((1, BOB, 2), (2, BOB, 3)),
+    ]
+    made = list_of([[order(BOB, 1)], crossing])
+    told = {each.client: each for each in twin.tell(joined(made))}
+    assert told[BOB].sequences == array("Q", [1, 3, 4, 4])
+    assert told[ALICE].sequences == array("Q", [2, 3])
+
+
+@EVERY_STREAM_TWIN
+@given(group=st.data())
+def test_marks_and_what_moves_with_an_instrument_are_told_to_nobody(
+    twin: ModuleType, group: st.DataObject
+) -> None:
+    command = group.draw(messages(sorted(MOVES & COMMAND_TYPES)))
+    events = group.draw(st.lists(messages(sorted(MOVES - COMMAND_TYPES)), max_size=4))
+    assert twin.tell(joined(list_of([[command, *events]]))) == []
 
 
 @EVERY_STREAM_TWIN

@@ -3,8 +3,10 @@ import resource
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.open_files import OTHER_FILES, allow_connections
+from gateway.open_files import OTHER_FILES, SHARD_FILES, allow_connections
 
+SHARDS = 3
+MORE = OTHER_FILES + SHARDS * SHARD_FILES
 UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -27,9 +29,9 @@ class Limits:
 @pytest.mark.parametrize(
     ("soft", "hard", "is_enough", "soft_after"),
     [
-        (1024, 4096, True, 1024),
-        (1000, 4096, True, 1000 + OTHER_FILES),
-        (1000, UNLIMITED, True, 1000 + OTHER_FILES),
+        (1100, 4096, True, 1100),
+        (1000, 4096, True, 1000 + MORE),
+        (1000, UNLIMITED, True, 1000 + MORE),
         (UNLIMITED, UNLIMITED, True, UNLIMITED),
         (256, 1000, False, 1000),
     ],
@@ -41,8 +43,12 @@ def test_the_limit_is_raised_as_far_as_needed_and_allowed(
     monkeypatch.setattr(resource, "getrlimit", limits.get)
     monkeypatch.setattr(resource, "setrlimit", limits.set)
     with capture_logs() as logs:
-        assert allow_connections(1000) is is_enough
+        assert allow_connections(1000, SHARDS) is is_enough
     assert limits.soft == soft_after
     assert [(line["needed"], line["hard_limit"]) for line in logs] == (
-        [] if is_enough else [(1000 + OTHER_FILES, hard)]
+        [] if is_enough else [(1000 + MORE, hard)]
     )
+
+
+def test_a_gateway_of_one_shard_needs_no_more_than_is_usually_allowed() -> None:
+    assert 1000 + OTHER_FILES + SHARD_FILES <= 1024

@@ -102,7 +102,9 @@ def test_a_mass_cancel_is_of_one_symbol_or_of_all() -> None:
     ("arguments", "why"),
     [
         ({"symbol": ""}, "not a symbol"),
-        ({"symbol": "A LONG NAME"}, "longer than 8"),
+        ({"symbol": "ALONGNAME"}, "longer than 8"),
+        ({"symbol": "AAPL/MSFT"}, "'AAPL/MSFT': an order is for one symbol"),
+        ({"symbol": "AAPL MSFT"}, "an order is for one symbol"),
         ({"symbol": "\u00c4\u00d6"}, "not printable ASCII"),
         ({"quantity": -1}, "quantity -1"),
         ({"quantity": 2**32}, "quantity"),
@@ -118,6 +120,10 @@ def test_a_mass_cancel_is_of_one_symbol_or_of_all() -> None:
 def test_what_fits_no_message_is_refused(arguments: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         enter(**arguments)  # type: ignore[arg-type]
+
+
+def test_what_names_several_symbols_and_fits_is_for_the_gateway_to_refuse() -> None:
+    assert enter(symbol="A/B").symbol == b"A/B     "
 
 
 def test_only_orders_that_were_entered_can_be_changed() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from feed.settings import Address
 from gateway import process
-from gateway.settings import GatewaySettings
 from gateway.soup import LoginAccepted
+from gateway.uplink import Uplink
 from tests.feed.lists import packet
 from tests.feed.sockets import LOOPBACK, PATIENCE_SECONDS, address_of
 from tests.gateway.exchange import enter, letters
-from tests.gateway.processes import Running, Shard, Wire, run, shard
+from tests.gateway.processes import Running, Shard, Wire, free_tcp_address, run, settings_of, shard
 from zk.election import PrimaryRecord
 from zk.embedded import EmbeddedServer
 from zk.membership import Member
@@ -49,6 +49,11 @@ class SilentPrimary:
     def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._readers.append(reader)
         self._connections.put_nowait(writer)
+
+
+def uplink(gateway: Running) -> Uplink:
+    """What is on its way from a gateway of one shard to its primary."""
+    return gateway.gateway.gateway.shards[1].uplink
 
 
 async def flushes(gateway: Running, count: int) -> None:
@@ -124,7 +129,7 @@ def test_a_newer_record_wins_while_a_connection_to_a_host_that_is_gone_is_tried(
             limits = {"connect_timeout_ns": 3_600_000_000_000}
             async with new.listening() as address, made.gateway(uplink=limits) as gateway:
                 await flushes(gateway, 2)
-                assert not gateway.gateway.gateway.uplink.is_connected
+                assert not uplink(gateway).is_connected
                 made.tell(PrimaryRecord("e2", 2, address))
                 await new.connected()
         await made.stop()
@@ -142,9 +147,9 @@ def test_an_older_record_or_none_at_all_does_not_end_a_connection(tmp_path: Path
                 await primary.connected()
                 for other in (None, PrimaryRecord("e1", 1, "127.0.0.1:1"), record):
                     made.primary = other
-                    gateway.gateway.follow()
+                    made.told[0].on_change()
                     await flushes(gateway, 2)
-                    assert gateway.gateway.gateway.uplink.is_connected
+                    assert uplink(gateway).is_connected
         assert gateway.summary["uplink"]["connections"] == 1
         await made.stop()
 
@@ -160,7 +165,7 @@ def test_who_ends_the_connection_at_once_is_tried_again_until_it_is_primary(
         await made.start()
         async with made.gateway() as gateway, Wire.open(gateway.address) as wire:
             wire.log_in()
-            while gateway.gateway.gateway.uplink.connections < 4:
+            while uplink(gateway).connections < 4:
                 await flushes(gateway, 1)
             made.live.refuses = False
             assert await wire.take(1) == [LoginAccepted("DEMO", 1)]
@@ -212,10 +217,10 @@ def test_a_connection_whose_primary_has_a_successor_on_the_feed_is_made_anew(
             async with made.gateway() as gateway:
                 await primary.connected()
                 made.live.sender.send([packet([], 1, epoch=1)])
-                while gateway.gateway._subscriber.epoch != 1:
+                while gateway.gateway.summary()["epoch"] != 1:
                     await asyncio.sleep(0)
                 await flushes(gateway, 2)
-                assert gateway.gateway.gateway.uplink.connections == 1
+                assert uplink(gateway).connections == 1
                 made.live.sender.send([packet([], 1, epoch=2)])
                 await primary.connected()
         await made.stop()
@@ -241,18 +246,15 @@ def test_the_primary_is_found_in_zookeeper(tmp_path: Path) -> None:
                 commands=made.live.record.commands,
             )
             replica.electable = True
-            settings = GatewaySettings.model_validate(
-                {"listen": str(free_tcp_address()), "clients": made.clients}
-            )
+            settings = settings_of(made.clients, listen=str(free_tcp_address()))
             stop, ready = asyncio.Event(), asyncio.Event()
             running = asyncio.create_task(
                 process.run(
                     "g1",
                     "DEMO",
-                    made.feed,
+                    {1: made.sources()},
                     zookeeper,
                     settings,
-                    [made.live.repair],
                     stop,
                     ready.set,
                 )
@@ -269,9 +271,3 @@ def test_the_primary_is_found_in_zookeeper(tmp_path: Path) -> None:
         assert (summary["zookeeper"], summary["primary"]) == ("connected", "e2")
 
     run(scenario)
-
-
-def free_tcp_address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(LOOPBACK)
-        return address_of(probe)

@@ -9,6 +9,7 @@ from gateway.secret_checks import SecretChecks
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.soup import LoginRequest
+from zk.directory import Directory
 
 STRANGERS = 5
 
@@ -24,7 +25,7 @@ class Door:
                 "connections": {"strangers": STRANGERS, "strangers_per_host": STRANGERS},
             }
         )
-        self.gateway = Gateway("DEMO", settings, Random(1), lambda: 0)
+        self.gateway = Gateway("DEMO", settings, Random(1), lambda: 0, Directory.alone(1))
         self.checks = SecretChecks(self.gateway, parallel=2)
 
     def knock(self, name: str) -> Session:
@@ -63,7 +64,7 @@ def test_what_comes_of_a_check_is_told_to_its_session() -> None:
     door.checks.on_checked(known, ClientSettings(number=1, secret=hashed), 0)
     door.checks.on_checked(unknown, None, 0)
     assert [session.closing for session in sessions] == [None, ClosingReason.NOT_AUTHORISED]
-    assert door.gateway.uplink.pending_count == 1
+    assert door.gateway.pending_count == 1
     unlucky = door.knock("C")
     (failing,) = door.begun()
     door.checks.on_failed(failing, 0)

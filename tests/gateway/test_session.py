@@ -51,6 +51,7 @@ class Line:
         self.session = Session("10.0.0.1", limits, self.counters, lambda: WALL_CLOCK_NS, 0)
         self.stream = Stream(1 << 20)
         self.rate = Rate(1000, 1000)
+        self.last_user_ref_num = 0
         self.buffered_bytes = 0
         self.takes = True
         self._reader = server_packets()
@@ -70,7 +71,9 @@ class Line:
     def open(self, sequence: int = 1, now_ns: int = 0) -> list[ServerPacket]:
         self.send(LoginRequest("ALICE", "alice-pass", "DEMO", sequence).encode(), now_ns=now_ns)
         assert self.session.take_log_in_request() is not None
-        self.session.accept(ALICE, "DEMO", self.stream, self.rate, now_ns)
+        self.session.accept(
+            ALICE, "DEMO", self.stream, self.rate, lambda: self.last_user_ref_num, now_ns
+        )
         return self.received(now_ns)
 
     def received(self, now_ns: int = 0) -> list[ServerPacket]:
@@ -193,7 +196,7 @@ def test_what_is_sent_behind_the_log_in_waits_until_that_is_answered() -> None:
     line = Line()
     assert line.send(REQUEST.encode(), enter(1), enter(2)[:20]) == []
     assert line.send(enter(2)[20:], enter(3)) == []
-    line.session.accept(ALICE, "DEMO", line.stream, line.rate, 0)
+    line.session.accept(ALICE, "DEMO", line.stream, line.rate, lambda: 0, 0)
     assert numbers(line.commands(ROOM, 0)) == [1, 2, 3]
 
 
@@ -278,7 +281,7 @@ def test_too_many_orders_are_refused_one_by_one_and_cancels_are_not() -> None:
 
 def test_a_client_is_told_its_next_user_ref_num() -> None:
     line = Line()
-    line.stream.last_user_ref_num = 41
+    line.last_user_ref_num = 41
     line.open()
     line.send(UnsequencedData(encode(ouch.AccountQuery())).encode())
     (answer,) = line.received()

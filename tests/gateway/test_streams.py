@@ -19,6 +19,7 @@ from feed.messages import (
     holder_field,
 )
 from feed.subscriber import Group
+from gateway.kernel import tell
 from gateway.ouch import OutboundType
 from gateway.soup import SequencedData, server_packets
 from gateway.streams import SEGMENT_BYTES, Stream, Streams
@@ -71,7 +72,7 @@ def day() -> list[Group]:
 
 def test_every_client_gets_its_own_events_in_the_order_of_the_list() -> None:
     streams = Streams(HIGH)
-    touched = [streams.apply(frames_of(group)) for group in day()]
+    touched = [streams.extend(tell(frames_of(group))) for group in day()]
     A, B = ALICE, BOB
     assert touched == [[], [], [A], [B, A], [B], [A], [A], [A], [A], [A], [A]]
     assert letters(streams, ALICE) == "AEACAXCAC"
@@ -84,20 +85,11 @@ def test_every_client_gets_its_own_events_in_the_order_of_the_list() -> None:
 def test_two_gateways_have_the_same_streams_byte_for_byte() -> None:
     one, other = Streams(HIGH), Streams(HIGH)
     for part in day():
-        one.apply(frames_of(part))
+        one.extend(tell(frames_of(part)))
     for part in day():
-        other.apply(frames_of(part))
+        other.extend(tell(frames_of(part)))
     for client in (ALICE, BOB):
         assert one.of(client).read(1, HIGH) == other.of(client).read(1, HIGH)
-
-
-def test_the_last_user_ref_num_counts_what_was_rejected_and_what_the_gateway_asked_does_not() -> (
-    None
-):
-    streams = Streams(HIGH)
-    for part in day():
-        streams.apply(frames_of(part))
-    assert (streams.of(ALICE).last_user_ref_num, streams.of(BOB).last_user_ref_num) == (5, 2)
 
 
 def test_a_client_that_nothing_happened_to_has_an_empty_stream() -> None:

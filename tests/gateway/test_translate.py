@@ -140,6 +140,8 @@ def test_other_messages_become_their_commands(message: ouch.Inbound, expected: o
         (ENTER._replace(price=0), GatewayReject.PRICE_ZERO),
         (ENTER._replace(symbol=b"AAPL\xff   "), GatewayReject.INVALID_TEXT),
         (ENTER._replace(symbol=b"AAPL\x00   "), GatewayReject.INVALID_TEXT),
+        (ENTER._replace(symbol=b"AAPL/\x00  "), GatewayReject.INVALID_TEXT),
+        (ENTER._replace(symbol=b"AAPL/MS "), GatewayReject.TWO_SYMBOLS),
         (REPLACE._replace(user_ref_num=0), GatewayReject.INVALID_USER_REF_NUM),
         (REPLACE._replace(original_user_ref_num=0), GatewayReject.INVALID_USER_REF_NUM),
         (REPLACE._replace(display=Flag.NO), GatewayReject.INVALID_DISPLAY),
@@ -160,6 +162,7 @@ def test_what_the_gateway_does_not_offer_is_refused_by_name(
         (ouch.MassCancel(0), GatewayReject.INVALID_USER_REF_NUM),
         (ouch.MassCancel(4, firm=b"FIRM"), GatewayReject.FIRM_NOT_OFFERED),
         (ouch.MassCancel(4, symbol=b"\x80       "), GatewayReject.INVALID_TEXT),
+        (ouch.MassCancel(4, symbol=b"AAPL MS "), GatewayReject.TWO_SYMBOLS),
     ],
 )
 def test_cancels_are_refused_by_name_too(

@@ -62,11 +62,12 @@ class Trader:
         side: Side = Side.BUY,
         price: int = 10_000,
         time_in_force: TimeInForce = TimeInForce.DAY,
+        symbol: bytes = SYMBOL,
     ) -> None:
         """Enters orders; what comes of them is to be pumped in."""
         for _ in range(count):
             number = self.session.next_user_ref_num()
-            order = ouch.EnterOrder(number, side, 100, SYMBOL, price, time_in_force)
+            order = ouch.EnterOrder(number, side, 100, symbol, price, time_in_force)
             self.session.submit(order)
             self.entered.append(number)
         self.pump()
