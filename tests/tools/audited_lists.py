@@ -9,11 +9,16 @@ from engine.markets import ReferenceMarket
 from feed.codec import END, Frame, decode_frame, encode_frame
 from feed.datagrams import Submission, encode_submission
 from feed.messages import (
+    AdoptInstrument,
+    AdoptOrder,
     Command,
     Epoch,
+    LogIn,
     Message,
+    MoveOut,
     NewDay,
     SetTradingState,
+    ShardMark,
     holder_field,
 )
 from feed.run import Run, joined, run_of_frames
@@ -23,16 +28,20 @@ from tools.audit.findings import Difference, Findings
 from tools.audit.list_audit import ListAudit
 
 FIRST_TIME_NS = 1_700_000_000_000_000_000
+_OF_SHARDS = (ShardMark, MoveOut, AdoptInstrument, AdoptOrder)
 
 
 def history(seed: int, commands: int = 250, *, is_calm: bool = True) -> list[bytes]:
     """The frames of some random hours under two primaries.
 
-    On a calm day nothing is halted and the day does not end, so that more is traded.
+    On a calm day nothing is halted, the day does not end, and there is no other shard, so that more
+    is traded.
     """
-    unwanted = (Epoch, SetTradingState, NewDay) if is_calm else Epoch
+    unwanted = (Epoch, SetTradingState, NewDay, *_OF_SHARDS) if is_calm else Epoch
     drawn = [
-        each for each in seeded_submissions(seed, commands) if not isinstance(each[1], unwanted)
+        Submission(login, _at_home(command) if is_calm else command)
+        for login, command in seeded_submissions(seed, commands)
+        if not isinstance(command, unwanted)
     ]
     author = Author()
     for at, submission in enumerate(drawn):
@@ -41,6 +50,10 @@ def history(seed: int, commands: int = 250, *, is_calm: bool = True) -> list[byt
             author.submit(Submission(0, Epoch(epoch, holder_field(f"e{epoch}"))))
         author.submit(submission)
     return author.frames
+
+
+def _at_home(command: Command) -> Command:
+    return command._replace(home_sequence=0) if isinstance(command, LogIn) else command
 
 
 @cache

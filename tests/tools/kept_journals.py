@@ -51,6 +51,16 @@ def keep(
     return folder
 
 
+def keep_more(folder: Path, frames: Sequence[bytes], *, shard: int = 1) -> None:
+    """Add frames to a holder's journal."""
+    storage = DiskStorage(folder)
+    journal = open_journal(storage, folder.name, "DEMO", shard, SEGMENT_BYTES)
+    journal.append(run_of_frames(decode_frame(frames[0]).sequence, frames))
+    settle(journal)
+    journal.close()
+    storage.close()
+
+
 def open_journal(
     storage: DiskStorage, holder: str, exchange: str, shard: int, segment_bytes: int
 ) -> Journal:

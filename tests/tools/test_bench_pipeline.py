@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -155,24 +154,46 @@ def test_a_primary_that_hangs_up_is_told() -> None:
 class EndedExchange:
     """An exchange that has nothing more to do, and says how it ended."""
 
-    def __init__(self, lists: Mapping[str, str], states: Mapping[str, str], leader: str) -> None:
+    def __init__(
+        self,
+        lists: Mapping[str, str],
+        states: Mapping[str, str],
+        leader: str,
+        shard: int | None = None,
+    ) -> None:
+        self.summaries: dict[str, Any] = {}
         self._lists = lists
         self._states = states
         self._leader = leader
-        self.configuration = SimpleNamespace(gateways=("g1",), retransmitters=("r1",))
+        self._shard = shard
+        self.configuration = self
 
-    async def until(self, *_: object) -> dict[str, Any]:
+    gateways = ("g1",)
+    retransmitters = ("r1",)
+
+    def of_shard(self, shard: int | None) -> "EndedExchange":
+        assert shard == self._shard
+        return self
+
+    async def until(self, *_: object, shard: int | None) -> dict[str, Any]:
+        assert shard == self._shard
         return {"name": self._leader, "epoch": 1, "sequence": 9}
 
-    async def statuses(self, *, digests: bool) -> dict[str, dict[str, Any]]:
+    async def statuses(self, *, digests: bool, shard: int | None) -> dict[str, dict[str, Any]]:
         assert digests
+        assert shard == self._shard
         return {
             name: {"sequence": 9, "list_digest": self._lists[name], "state_digest": state}
             for name, state in self._states.items()
         }
 
     async def finish(self, name: str) -> dict[str, Any]:
-        return {"sequence": 9, "next_sequence": 10, "list_digest": self._lists[name]}
+        assert name not in self.summaries, "it has been stopped"
+        told = {"sequence": 9, "next_sequence": 10, "list_digest": self._lists[name]}
+        if self._shard is not None and name == "g1":
+            told = {"shards": {str(self._shard): told, "9": {"sequence": 1, "list_digest": "z"}}}
+        self.summaries[name] = told
+        return told
 
 
 LISTS = {"e1": "a", "e2": "a", "g1": "a", "r1": "a"}
@@ -182,6 +203,16 @@ STATES = {"e1": "s", "e2": "s"}
 def verify(lists: Mapping[str, str], states: Mapping[str, str], leader: str = "e1") -> None:
     exchange = cast(Exchange, EndedExchange(lists, states, leader))
     asyncio.run(rig.verify_ends(exchange, {"name": "e1", "epoch": 1}))
+
+
+@pytest.mark.parametrize("name", list(LISTS))
+def test_each_shard_is_held_against_what_a_gateway_says_of_it(name: str) -> None:
+    began = {"name": "e1", "epoch": 1}
+    same = cast(Exchange, EndedExchange(LISTS, STATES, "e1", shard=2))
+    asyncio.run(rig.verify_ends(same, began, shard=2))
+    other = cast(Exchange, EndedExchange({**LISTS, name: "b"}, STATES, "e1", shard=2))
+    with pytest.raises(BenchmarkError, match="not all ended with one list"):
+        asyncio.run(rig.verify_ends(other, began, shard=2))
 
 
 @pytest.mark.parametrize("name", list(LISTS))

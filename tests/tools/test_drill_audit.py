@@ -1,18 +1,28 @@
 """The audit finds each kind of wrong that is planted, and nothing where nothing is wrong."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.messages import CancelOrder
+from feed.subscriber import Group
 from gateway.events import Accepted, Event, Rejected, SessionBegan
 from gateway.rejects import GatewayReject
 from tests.tools.drill_exchange import ListedExchange, order, traded
-from tools.drill.audit import ClientRecord, Findings, audit
+from tools.drill.audit import ClientRecord, Findings
+from tools.drill.audit import audit as audit_of_shards
 
 ALICE, BOB = 1, 2
 SEEDS = st.integers(0, 9)
+
+
+def audit(
+    groups: Sequence[Group], records: Sequence[ClientRecord], *, stopped: bool = False
+) -> Findings:
+    """That of an exchange with one shard."""
+    return audit_of_shards({1: groups}, records, lambda client: 1, stopped=stopped)
 
 
 def judge(exchange: ListedExchange) -> Findings:

@@ -7,10 +7,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tools.console import CommandError, UsageError
 from tools.drill import hub, namespaces
-from tools.drill.command import parse_times
+from tools.drill.command import drill_app, parse_times
 from tools.drill.drill import Drill
 from tools.drill.kinds import (
     DRILLS,
@@ -57,6 +58,12 @@ def test_zookeeper_that_a_drill_cannot_be_done_with_is_refused(
 @pytest.mark.parametrize("kind", DRILLS)
 def test_every_drill_can_be_done_with_apaches_servers(kind: type[Drill]) -> None:
     check_choice("apache", kind)
+
+
+def test_a_drill_that_knows_one_shard_only_refuses_more() -> None:
+    result = CliRunner().invoke(drill_app, ["cut-primary", "--shards", "2"])
+    assert isinstance(result.exception, UsageError)
+    assert "leave --shards out" in str(result.exception)
 
 
 def test_servers_of_others_will_do_where_none_is_stopped() -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from tools.drill.audit import Findings
-from tools.drill.report import DrillPlan, DrillReport, RoundReport
+from tools.drill.report import DrillPlan, DrillReport, OtherShard, RoundReport
 
 MS = 1_000_000
 FAULT_NS = 5_000 * MS
@@ -131,3 +131,37 @@ def test_new_epochs_that_no_fault_made_necessary_are_counted() -> None:
     assert report.summary()["needless_takeovers"] == 1
     assert "and 1 that no fault made necessary" in "\n".join(report.lines())
     assert make_report(make_round(1, 40, 50)).needless_takeovers == 0
+
+
+def test_other_shards_are_told_after_the_one_that_was_struck() -> None:
+    report = make_round(1, 41, 50)
+    report.others = [
+        OtherShard(2, 1, 1, None, 7 * MS, 9 * MS),
+        OtherShard(3, 1, 1, None, 8 * MS, None),
+        OtherShard(4, 1, 2, 60 * MS, 70 * MS, 80 * MS),
+    ]
+    assert [line.strip() for line in report.lines(1)][-3:] == [
+        "shard 2: its list never stood still for more than 7.0 ms; "
+        "whoever is at home there waited 9.0 ms",
+        "shard 3: its list never stood still for more than 8.0 ms",
+        "shard 4: takeover 60.0 ms; whoever is at home there waited 80.0 ms",
+    ]
+    assert report.summary()["others"][0] == {
+        "shard": 2,
+        "epoch_before": 1,
+        "epoch_after": 1,
+        "takeover_ms": None,
+        "silence_ms": 7.0,
+        "outage_ms": 9.0,
+    }
+
+
+def test_takeovers_that_were_not_needed_are_counted_in_every_shard() -> None:
+    first, second = make_round(1, 41, 50), make_round(1, 43, 50)
+    first.others = [OtherShard(2, 5, 6, None, 0, None)]  # needless, in a round about shard 1
+    second.shard, second.epoch_before, second.epoch_after = 2, 7, 8  # needless before it, too
+    second.others = [OtherShard(1, 2, 3, 44 * MS, 0, None)]  # its own takeover was due
+    report = make_report(first, second)
+    assert report.needless_takeovers == 2
+    assert report.summary()["takeovers"] == 3
+    assert report.summary()["takeover_ms"]["max"] == 44.0

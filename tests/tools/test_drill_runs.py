@@ -91,6 +91,33 @@ def test_power_cut_of_everything_loses_nothing_that_was_answered(tmp_path: Path)
 
 @pytest.mark.long
 @pytest.mark.timeout(WITHIN_S)
+@pytest.mark.parametrize("cut", [[], ["--power-cut"]], ids=["kill", "power cut"])
+def test_everything_of_two_shards_is_killed_and_comes_back(cut: list[str], tmp_path: Path) -> None:
+    result = run_drill(KillAll.name, "--rounds", "1", "--rate", "300", "--shards", "2", *cut)
+    assert_sound(result, KillAll, rounds=1)
+    assert (result["shards"], result["stopped"]) == (2, 0)
+    assert result["takeovers"] == 2
+    assert result["audited_frames"] == result["sequence"] > 0
+    (struck,) = result["per_round"]
+    (other,) = struck["others"]
+    assert (struck["shard"], other["shard"]) == (1, 2)
+    assert other["epoch_after"] > other["epoch_before"]
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(WITHIN_S)
+@pytest.mark.parametrize("name", [each.name for each in DRILLS if not each.one_shard])
+def test_one_shard_is_struck_and_the_other_goes_on(name: str, tmp_path: Path) -> None:
+    kind = next(each for each in DRILLS if each.name == name)
+    result = run_drill(name, "--rounds", "2", "--rate", "300", "--shards", "2")
+    assert_sound(result, kind, rounds=2)
+    assert [each["shard"] for each in result["per_round"]] == [1, 2]
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(WITHIN_S)
 @pytest.mark.parametrize("sync", ["group", "interval", "never"])
 def test_killed_processes_forget_nothing_whenever_journals_are_synced(
     sync: str, tmp_path: Path

@@ -77,6 +77,22 @@ def test_all_journals_below_a_folder_are_listed(
     assert segments(folder)[1].name in text
 
 
+def test_journals_of_several_shards_are_listed_and_verified_together(
+    tmp_path: Path, folder: Path, frames: list[bytes]
+) -> None:
+    other = keep(tmp_path / "shard-2" / "e4", frames[:50], shard=2)
+    found = json.loads(lockstep("list", tmp_path, "--json").stdout)["journals"]
+    assert [(each["shard"], each["holder"]) for each in found] == [(1, "e1"), (2, "e4")]
+    text = lockstep("list", tmp_path).stdout
+    assert "e1: exchange DEMO, shard 1" in text
+    assert "e4: exchange DEMO, shard 2" in text
+    assert lockstep("verify", tmp_path).stdout.startswith("All is intact: 2 journals")
+    flip(segments(other)[0], 600)
+    result = lockstep("verify", tmp_path)
+    assert result.exit_code == 1
+    assert f"{segments(other)[0].resolve()}" in result.stdout
+
+
 def test_days_are_listed(tmp_path: Path) -> None:
     days = history(5, 600, is_calm=False)
     journal = HolderJournal(keep(tmp_path / "e1", days))
@@ -179,9 +195,9 @@ def test_json_lines_and_csv_have_every_field_and_make_the_same_frames_again(
 def test_all_fields_of_all_frames_have_a_column() -> None:
     names = {name for kind in MESSAGE_TYPES.values() for name in kind._fields}
     missing = names - set(columns())
-    state_alone = {"leaves", "executed", "number", "last_price", "last_user_ref_num"}
     assert {"price", "reason", "maker_client", "day"} <= set(columns())
-    assert state_alone <= missing
+    assert {"leaves", "executed", "number", "last_price", "moves"} <= set(columns())  # of moves
+    assert {"last_user_ref_num", "state_digest"} <= missing  # a snapshot's alone
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from feed.journal_survey import Damage
 from feed.run import Run
 from feed.snapshot import SnapshotError
 from feed.storage import StorageError
+from tools.audit.between import Side, compare
+from tools.audit.crossings import Crossings
 from tools.audit.findings import Findings, Kind
 from tools.audit.holders import Comparison, Copy, Merger
 from tools.audit.list_audit import Checkpoint, DigestMark, ListAudit
@@ -38,9 +40,16 @@ def audit_journals(
     lists = _by_list(journals, findings)
     total = sum(journal.last_sequence for each in lists.values() for journal in each[:1])
     progress = Progress("audit", "frames", total)
-    reports = [
-        _audit_list(name, holders, build, progress) for name, holders in sorted(lists.items())
-    ]
+    reports, sides = [], []
+    for name, holders in sorted(lists.items()):
+        report, crossings = _audit_list(name, holders, build, progress)
+        reports.append(report)
+        has_grown = len(lists) > 1 and _have_grown(holders)
+        last_sequence = report.last_sequence
+        sides.append(Side(name.shard, crossings, report.findings, last_sequence, has_grown))
+    compare(sides)
+    for report, holders in zip(reports, (lists[name] for name in sorted(lists)), strict=True):
+        _place(report.findings, holders)
     return AuditReport(
         metadata.version("lockstep"),
         f"{build().kind}, Python {platform.python_version()}",
@@ -82,7 +91,7 @@ def _audit_list(
     journals: Sequence[HolderJournal],
     build: Callable[[], MarketMachine],
     progress: Progress,
-) -> ListReport:
+) -> tuple[ListReport, Crossings]:
     findings = Findings()
     snapshots = list(_sound_snapshots(journals))
     start = _start(journals, snapshots)
@@ -123,8 +132,7 @@ def _audit_list(
         )
     compared = {comparison.holder: comparison for comparison in merger.comparisons}
     holders = [_read_whole(journal, compared[_label(journal)], findings) for journal in journals]
-    _place(findings, journals)
-    return ListReport(
+    report = ListReport(
         name.exchange,
         name.shard,
         holders,
@@ -144,13 +152,7 @@ def _audit_list(
         audit.totals,
         findings,
     )
-
-
-def _epoch_before(journals: Iterable[HolderJournal]) -> int:
-    """The epoch in force before the first frame that anybody has."""
-    oldest = min(journals, key=lambda journal: journal.files.first_sequence)
-    reign = oldest.files.base.reign
-    return reign.epoch if reign else 0
+    return report, audit.crossings
 
 
 def _label(journal: HolderJournal) -> str:
@@ -167,6 +169,15 @@ def _counted(runs: Iterable[Run], progress: Progress) -> Iterator[Run]:
     for run in runs:
         yield run
         progress.add(len(run))
+
+
+def _have_grown(journals: Iterable[HolderJournal]) -> bool:
+    """Whether frames were added since they were opened: then other lists may tell of more."""
+    for journal in journals:
+        with contextlib.closing(HolderJournal(journal.folder)) as again:
+            if again.last_sequence > journal.last_sequence:
+                return True
+    return False
 
 
 def _sound_snapshots(journals: Iterable[HolderJournal]) -> Iterator[Snapshot]:

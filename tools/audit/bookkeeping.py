@@ -15,10 +15,13 @@ from typing import Any, TypeAlias, cast
 from feed import messages
 from feed.book import BookEntry
 from feed.codec import Frame
-from feed.messages import ALL_SYMBOLS, Command, PostOnly, Side, TimeInForce, TradingState, unpad
+from feed.messages import ALL_SYMBOLS, Command, PostOnly, Side, TimeInForce, unpad
 from feed.run import Run
 from feed.schema import FrameType
+from tools.audit.ascending import Ascending
+from tools.audit.crossings import Crossings
 from tools.audit.findings import Findings, Kind, describe
+from tools.audit.moving import Moving
 from tools.audit.records import Instrument, Order, Standing
 from tools.audit.register import Register
 from tools.audit.rules import (
@@ -58,13 +61,18 @@ class Bookkeeping:
 
     def __init__(self, findings: Findings) -> None:
         self.totals = Totals()
+        self.crossings = Crossings()
         self._findings = findings
         self._register = Register()
+        self._ascending = Ascending(self._register, self.crossings, findings, self._complain)
+        self._moving = Moving(self._register, self.totals, self.crossings, findings, self._complain)
         self._events: dict[FrameType, _EventHandler] = {
             FrameType.TRADE: self._trade,
             FrameType.CANCELED: self._canceled,
             FrameType.REPLACED: self._replaced,
             FrameType.TRIGGERED: self._triggered,
+            FrameType.INSTRUMENT_STATE: self._moved,
+            FrameType.ORDER_STATE: self._moved,
         }
 
     @property
@@ -72,13 +80,15 @@ class Bookkeeping:
         """How many orders live."""
         return len(self._register.orders)
 
-    def begin(self, state: Iterable[Run]) -> None:
-        """Begin, from empty, with the state in a snapshot."""
+    def begin(self, sequence: int, state: Iterable[Run]) -> None:
+        """Begin, from empty, with the state in a snapshot of frame `sequence`."""
+        self.crossings.began_after = sequence
         for run in state:
             for frame in run:
                 self._register.restore(frame.message())
         for order in self._register.orders.values():
             self.totals.begin_with(order)
+        self._moving.begin()
 
     def take(self, frames: Sequence[Frame]) -> None:
         """The next group of the list."""
@@ -100,6 +110,8 @@ class Bookkeeping:
         """The list ends here: check the sums, and what is open against a machine's book."""
         if book is not None:
             self._compare_book(book)
+        live = self._register.orders.values()
+        self.crossings.live = {(order.client, order.user_ref_num) for order in live}
         self.totals.close(self._register.orders.values(), self._findings)
 
     # Commands.
@@ -108,13 +120,25 @@ class Bookkeeping:
         match group.command:
             case messages.EnterOrder():
                 self._enter(group, group.command)
-            case messages.LogIn(client, _, mode):
-                self._register.client(client).self_trade_prevention = mode
+            case messages.LogIn():
+                self._ascending.log_in(group.frame, group.command)
             case messages.DefineInstrument(symbol):
-                self._register.instruments[symbol] = Instrument(symbol)
+                if symbol in self._register.instruments:
+                    self._complain(Kind.ORDER, group.frame, Fault(f"{unpad(symbol)} is listed"))
+                self._register.instruments[symbol] = Instrument(*group.command)
             case messages.SetTradingState(symbol, state):
                 instrument = self._instrument(group.frame, symbol)
-                instrument.is_halted = state == TradingState.HALTED
+                self._moving.set_state(group.frame, instrument, state)
+            case messages.ShardMark():
+                self._ascending.mark(group.frame, group.command)
+            case messages.MoveOut(symbol):
+                instrument = self._instrument(group.frame, symbol)
+                self._moving.leave(group.frame, group.command, instrument)
+            case messages.AdoptInstrument():
+                self._moving.arrive(group.frame, group.command)
+            case messages.AdoptOrder(symbol):
+                self._moving.order_arrives(group.frame, group.command, is_refused=False)
+                group.instrument = self._register.instruments.get(symbol)
 
     def _enter(self, group: _Group, command: messages.EnterOrder) -> None:
         number = group.frame.sequence
@@ -123,7 +147,7 @@ class Bookkeeping:
         order.limit = command.price
         order.time_in_force = command.time_in_force
         order.post_only = command.post_only == PostOnly.YES
-        order.entered = command.quantity
+        order.asked = order.entered = command.quantity
         self._register.add(order)
         self.totals.enter(order)
         instrument = self._instrument(group.frame, order.symbol)
@@ -132,7 +156,7 @@ class Bookkeeping:
         self._come_in(group, instrument, order, command.stop_price)
 
     def _count_number(self, group: _Group) -> None:
-        """Each user_ref_num stands once, and they only grow: so no command is done twice."""
+        """A command that a client has numbered."""
         command = group.command
         assert isinstance(
             command, messages.EnterOrder | messages.ReplaceOrder | messages.MassCancel
@@ -140,16 +164,7 @@ class Bookkeeping:
         self.totals.clients[command.client].commands += 1
         if not command.user_ref_num and isinstance(command, messages.MassCancel):
             return  # a gateway's
-        client = self._register.client(command.client)
-        self._findings.checked["numbered commands"] += 1
-        if command.user_ref_num > client.last_user_ref_num:
-            client.last_user_ref_num = command.user_ref_num
-            return
-        fault = Fault(
-            f"client {command.client} has used user_ref_num {command.user_ref_num} before",
-            f"above {client.last_user_ref_num}",
-        )
-        self._complain(Kind.TWICE, group.frame, fault)
+        self._ascending.number(group.frame, command)
 
     def _reject(self, group: _Group, frames: Sequence[Frame]) -> None:
         client = getattr(group.command, "client", 0)
@@ -157,6 +172,8 @@ class Bookkeeping:
             self.totals.clients[client].rejected += 1
         if len(frames) != 2:
             self._complain(Kind.ORDER, frames[1], Fault("a refusal comes alone", "REJECTED"))
+        if isinstance(group.command, messages.AdoptOrder):
+            self._moving.order_arrives(group.frame, group.command, is_refused=True)
 
     def _end_group(self, group: _Group) -> None:
         """What must be so once a group has taken effect."""
@@ -175,6 +192,9 @@ class Bookkeeping:
             case messages.NewDay():
                 orders = self._register.orders.values()
                 left = (each for each in orders if each.time_in_force == TimeInForce.DAY)
+            case messages.MoveOut(symbol):
+                instrument = self._instrument(group.frame, symbol)
+                self._moving.finish_leaving(group.frame, instrument)
         for order in left:
             self._complain(Kind.ORDER, group.frame, Fault(f"{order} still lives", "canceled"))
         if group.instrument is not None:
@@ -248,6 +268,7 @@ class Bookkeeping:
             self._complain(Kind.ORDER, frame, fault)
         self._register.rename(order, event.user_ref_num)
         added = event.quantity - order.open
+        order.asked = command.quantity
         order.replaced += added
         self.totals.replace(order, added)
         instrument = self._instrument(frame, order.symbol)
@@ -271,6 +292,17 @@ class Bookkeeping:
         order.stop_price = 0
         order.place = frame.sequence
         _activate(group, order)
+
+    def _moved(
+        self, group: _Group, frame: Frame, event: messages.InstrumentState | messages.OrderState
+    ) -> None:
+        if not isinstance(group.command, messages.MoveOut):
+            self._complain(Kind.MOVE, frame, Fault("nothing was told to move"))
+        elif isinstance(event, messages.OrderState):
+            self._moving.order_leaves(frame, event)
+        else:
+            instrument = self._instrument(group.frame, group.command.symbol)
+            self._moving.leave_as(frame, event, instrument)
 
     # What becomes of orders.
 

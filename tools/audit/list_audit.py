@@ -16,6 +16,7 @@ from feed.messages import Snapshot, unpad
 from feed.run import Run
 from feed.snapshot import WholeSnapshot
 from tools.audit.bookkeeping import Bookkeeping
+from tools.audit.crossings import Crossings
 from tools.audit.findings import Findings, Kind, describe
 from tools.audit.recomputation import Recomputation
 from tools.audit.structure import Structure
@@ -95,6 +96,11 @@ class ListAudit:
         return self._books.totals
 
     @property
+    def crossings(self) -> Crossings:
+        """What it says of other shards."""
+        return self._books.crossings
+
+    @property
     def live_orders(self) -> int:
         """How many orders live at the end."""
         return self._books.live_orders
@@ -127,6 +133,7 @@ class ListAudit:
         self._sha256.update(run.data)
         self._add_to_digest(run)
         for group in self.structure.take(run):
+            self.crossings.ends.add(group[-1].sequence)
             self._take_group(group)
 
     def close(self) -> None:
@@ -162,7 +169,7 @@ class ListAudit:
             self.findings.add(Kind.SNAPSHOT, head.sequence, text, found=str(error))
             self._next_group = 0
             return
-        self._books.begin(start.state())
+        self._books.begin(head.sequence, start.state())
         self._recomputation.begin(head.sequence, start.state())
         self._next_group = head.sequence + 1
         self._list_digest = ListDigest(head.digest_sequence, head.list_digest)
@@ -183,6 +190,7 @@ class ListAudit:
     def _lose(self, sequence: int, why: str) -> None:
         self._next_group = 0
         self._list_digest = None
+        self.crossings.is_whole = False
         text = f"{why}: from here on nothing was computed, and no trade was checked"
         self.findings.add(Kind.UNPROVEN, sequence, text)
 

@@ -7,7 +7,7 @@ shared with the sorted ladders of the machines, so that a mistake in those shows
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 
-from feed.messages import SelfTradePrevention
+from feed.messages import SelfTradePrevention, TradingState
 
 
 class Standing(Enum):
@@ -23,6 +23,7 @@ class Order:
     """What the list has said of an order so far."""
 
     __slots__ = (
+        "asked",
         "canceled",
         "client",
         "entered",
@@ -53,6 +54,7 @@ class Order:
         self.stop_price = 0
         self.time_in_force = 0
         self.post_only = False
+        self.asked = 0  # the quantity that was asked for last
         self.entered = 0
         self.replaced = 0  # what replaces have added to the quantity, or taken off it
         self.executed = 0
@@ -78,10 +80,11 @@ class Order:
 class Client:
     """What the list has said of a client."""
 
-    __slots__ = ("last_user_ref_num", "orders", "self_trade_prevention")
+    __slots__ = ("home_sequence", "last_user_ref_num", "orders", "self_trade_prevention")
 
     def __init__(self) -> None:
         self.last_user_ref_num = 0
+        self.home_sequence = 0  # of its last log-in, as that says
         self.self_trade_prevention = int(SelfTradePrevention.OFF)
         self.orders: dict[int, Order] = {}  # the live ones, by user_ref_num
 
@@ -125,16 +128,46 @@ class Queue:
 class Instrument:
     """What is listed under a symbol, as far as an auditor asks."""
 
-    __slots__ = ("asks", "bids", "buy_stops", "is_halted", "last_price", "sell_stops", "symbol")
+    __slots__ = (
+        "adopted_sequence",
+        "asks",
+        "bids",
+        "buy_stops",
+        "last_price",
+        "lot_size",
+        "moves",
+        "sell_stops",
+        "short_sale",
+        "state",
+        "symbol",
+        "tick_size",
+    )
 
-    def __init__(self, symbol: bytes) -> None:
+    def __init__(
+        self, symbol: bytes, tick_size: int = 0, lot_size: int = 0, short_sale: int = 0
+    ) -> None:
         self.symbol = symbol
-        self.is_halted = False
+        self.tick_size = tick_size
+        self.lot_size = lot_size
+        self.short_sale = short_sale
+        self.state = int(TradingState.TRADING)
+        self.moves = 0  # from shard to shard
+        self.adopted_sequence = 0  # of the last order that arrived, by the list that it came from
         self.last_price = 0
         self.bids = Queue(highest_first=True)
         self.asks = Queue(highest_first=False)
         self.buy_stops = Queue(highest_first=False)
         self.sell_stops = Queue(highest_first=True)
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nothing may trade."""
+        return self.state != TradingState.TRADING
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """All orders that stand here, in the order in which they leave with it."""
+        return self.bids, self.asks, self.buy_stops, self.sell_stops
 
     def book(self, *, is_buy: bool) -> Queue:
         """The side of the book where orders of this side rest."""

@@ -1,7 +1,7 @@
 """All instruments, clients and live orders of an auditor's books, by their names and numbers."""
 
 from feed import messages
-from feed.messages import Message, PostOnly, Side, TradingState
+from feed.messages import Message, PostOnly, Side
 from tools.audit.records import Client, Instrument, Order, Standing
 
 _REMEMBERED = 100_000  # orders that ended lately: so that it can be said how they did
@@ -14,6 +14,7 @@ class Register:
         self.instruments: dict[bytes, Instrument] = {}
         self.orders: dict[int, Order] = {}  # the live ones, by number
         self.ended: dict[int, str] = {}  # what became of the last of the others
+        self.marks: dict[int, int] = {}  # how far other shards' lists are told of, by shard
         self._clients: dict[int, Client] = {}
 
     def client(self, number: int) -> Client:
@@ -49,18 +50,25 @@ class Register:
         """Take in what a frame of a snapshot says."""
         match state:
             case messages.InstrumentState():
-                instrument = self.instruments[state.symbol] = Instrument(state.symbol)
-                instrument.is_halted = state.state == TradingState.HALTED
+                instrument = Instrument(*state[:4])
+                instrument.state = state.state
                 instrument.last_price = state.last_price
+                instrument.moves = state.moves
+                instrument.adopted_sequence = state.adopted_sequence
+                self.instruments[state.symbol] = instrument
             case messages.OrderState():
-                self._restore_order(state)
+                # Below the number of any frame to come, and after those before it in the snapshot.
+                self.put_in(state, len(self.orders) + 1)
+            case messages.MarkState():
+                self.marks[state.shard] = state.sequence
             case messages.ClientState():
                 client = self.client(state.client)
                 client.last_user_ref_num = state.last_user_ref_num
                 client.self_trade_prevention = state.self_trade_prevention
+                client.home_sequence = state.home_sequence
 
-    def _restore_order(self, state: messages.OrderState) -> None:
-        """An order that stands from before: after those before it in the snapshot."""
+    def put_in(self, state: messages.OrderState, place: int) -> Order:
+        """An order that entered before what was read, or in another shard, stands here."""
         order = Order(
             state.number,
             state.client,
@@ -71,10 +79,10 @@ class Register:
         order.limit = state.price
         order.time_in_force = state.time_in_force
         order.post_only = state.post_only == PostOnly.YES
-        order.entered = state.quantity
+        order.asked = order.entered = state.quantity
         order.executed = state.executed
         order.canceled = state.quantity - state.executed - state.leaves
-        order.place = len(self.orders) + 1  # below the number of any frame to come
+        order.place = place
         order.stop_price = state.stop_price
         instrument = self.instruments[order.symbol]
         if order.stop_price:
@@ -84,3 +92,4 @@ class Register:
             order.standing = Standing.RESTING
             instrument.book(is_buy=order.is_buy).add(order, order.limit)
         self.add(order)
+        return order

@@ -1,6 +1,6 @@
 """The report of an audit: as text that somebody can sign, and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,6 +29,13 @@ _CHECKS = {  # by the names under which they are counted
     "stops": "stop orders triggered by a trade",
     "books": "looks at a book: nothing rests that could have traded",
     "resting orders": "orders at the end, open by their events as by the machine",
+    "marks": "marks of other shards, each later than the one before",
+    "marks compared": "marks that name the end of a group which the other shard's list has",
+    "log-ins compared": "log-ins that follow one in the client's home shard",
+    "orders that left": "orders that left with their instrument, as they stood",
+    "orders that arrived": "orders that arrived with their instrument, where they may stand",
+    "arrivals compared": "orders that arrived as they had left another shard, once",
+    "numbers compared": "user_ref_nums of clients that were looked for in another shard's list",
     "sums": "sums that come out: entered is executed, canceled and open; positions and cash zero",
 }
 _RULE = "-" * 78
@@ -188,14 +195,22 @@ def _history(report: ListReport) -> Iterator[str]:
         yield f"  {f'day {day}':16} {'':16} from frame {sequence:,}, {moment(time_ns)}"
 
 
-_FLOW = ("orders", "entered", "replaced", "executed", "canceled", "open")
+_FLOW = ("orders", "entered", "replaced", "arrived", "executed", "canceled", "left", "open")
+_MOVED = frozenset({"arrived", "left"})  # told in words where an instrument has moved
+
+
+def _flow_names(totals: Totals) -> list[str]:
+    flows = [each.flow for each in totals.symbols.values()]
+    has_moved = any(flow.arrived or flow.left for flow in flows)
+    return [name for name in _FLOW if has_moved or name not in _MOVED]
 
 
 def _symbol_lines(totals: Totals) -> Iterator[str]:
-    heading = [*_FLOW, "trades", "quantity", "turnover"]
+    names = _flow_names(totals)
+    heading = [*names, "trades", "quantity", "turnover"]
     rows = {
         unpad(symbol): [
-            *_flow_words(each.flow),
+            *_flow_words(each.flow, names),
             f"{each.trades:,}",
             f"{each.quantity:,}",
             _money(each.turnover),
@@ -206,10 +221,11 @@ def _symbol_lines(totals: Totals) -> Iterator[str]:
 
 
 def _client_lines(totals: Totals) -> Iterator[str]:
-    heading = [*_FLOW, "commands", "rejected", "bought", "sold", "cash"]
+    names = _flow_names(totals)
+    heading = [*names, "commands", "rejected", "bought", "sold", "cash"]
     rows = {
         str(client): [
-            *_flow_words(each.flow),
+            *_flow_words(each.flow, names),
             f"{each.commands:,}",
             f"{each.rejected:,}",
             f"{each.bought:,}",
@@ -221,8 +237,8 @@ def _client_lines(totals: Totals) -> Iterator[str]:
     yield from _table("client", heading, rows)
 
 
-def _flow_words(flow: Flow) -> list[str]:
-    return [f"{getattr(flow, name):,}" for name in _FLOW]
+def _flow_words(flow: Flow, names: Iterable[str]) -> list[str]:
+    return [f"{getattr(flow, name):,}" for name in names]
 
 
 def _table(first: str, heading: Sequence[str], rows: dict[str, list[str]]) -> Iterator[str]:

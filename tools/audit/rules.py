@@ -9,23 +9,28 @@ from typing import NamedTuple
 
 from feed.messages import (
     ALL_SYMBOLS,
+    AdoptOrder,
     Canceled,
     CancelOrder,
     CancelReason,
     Command,
     EnterOrder,
+    InstrumentState,
     MassCancel,
     NewDay,
+    OrderState,
+    PostOnly,
     Replaced,
     ReplaceOrder,
     SelfTradePrevention,
     Side,
     TimeInForce,
     Trade,
+    TradingState,
     Triggered,
     unpad,
 )
-from tools.audit.records import Instrument, Order, Standing
+from tools.audit.records import Client, Instrument, Order, Standing
 from tools.prices import format_price
 
 RESTING_TIMES = frozenset({int(TimeInForce.DAY), int(TimeInForce.GOOD_TILL_CANCEL)})
@@ -186,6 +191,68 @@ def trigger_faults(
         yield Fault(
             f"{order} wakes with other terms", f"{order.open:,} at {format_price(order.limit)}"
         )
+
+
+def instrument_faults(
+    event: InstrumentState, symbol: bytes, instrument: Instrument
+) -> Iterator[Fault]:
+    """What is wrong with how an instrument of this symbol leaves."""
+    told = event[:4]
+    known = (symbol, instrument.tick_size, instrument.lot_size, instrument.short_sale)
+    if told != known:
+        yield Fault(f"{unpad(symbol)} leaves as another instrument", f"{known}")
+    if event.last_price != instrument.last_price:
+        yield Fault("it leaves with another last price", format_price(instrument.last_price))
+    if event.moves != instrument.moves + 1:
+        yield Fault(f"it leaves for the {event.moves}. time", f"{instrument.moves + 1}")
+    if (event.state, event.adopted_sequence) != (TradingState.HALTED, 0):
+        yield Fault("it leaves in another state than a halted one")
+
+
+def leave_faults(
+    event: OrderState, order: Order, symbol: bytes, instrument: Instrument
+) -> Iterator[Fault]:
+    """What is wrong with how an order leaves with the instrument of this symbol, its own or not."""
+    yield from name_faults(order, event.client, event.user_ref_num)
+    if symbol != order.symbol or event.symbol != order.symbol:
+        yield Fault(f"{order} is in another instrument", unpad(order.symbol))
+    if (event.quantity, event.leaves, event.executed) != (order.asked, order.open, order.executed):
+        yield Fault(
+            f"{order} leaves with other quantities than it has",
+            f"{order.asked:,} asked for, {order.executed:,} executed, {order.open:,} open",
+        )
+    told = (
+        event.side == Side.BUY,
+        event.price,
+        event.stop_price,
+        event.time_in_force,
+        event.post_only == PostOnly.YES,
+    )
+    terms = (order.is_buy, order.limit, order.stop_price, order.time_in_force, order.post_only)
+    if told != terms:
+        yield Fault(f"{order} leaves with other terms than it has")
+    firsts = (queue.first() for queue in instrument.queues)
+    first = next((each for each in firsts if each is not None), None)
+    if first is not order:
+        yield Fault(f"{order} leaves before its turn", f"{first} first")
+
+
+def arrive_faults(command: AdoptOrder, instrument: Instrument, client: Client) -> Iterator[Fault]:
+    """What is wrong with an order that is to stand in an instrument; but for a crossed book."""
+    name = f"client {command.client}'s order {command.user_ref_num}"
+    if command.user_ref_num in client.orders:
+        yield Fault(f"{name} lives here already", str(client.orders[command.user_ref_num]))
+    if not command.leaves or command.leaves + command.executed > command.quantity:
+        text = f"{name} arrives with {command.leaves:,} open, {command.executed:,} executed"
+        yield Fault(text, f"{command.quantity:,} in all at most, and some open")
+    if not command.stop_price:
+        if not command.price or command.time_in_force not in RESTING_TIMES:
+            yield Fault(f"{name} may not rest")
+        return
+    last = instrument.last_price
+    is_buy = command.side == Side.BUY
+    if last and (last >= command.stop_price if is_buy else last <= command.stop_price):
+        yield Fault(f"{name} waits, and its stop price has traded", format_price(last))
 
 
 def reaches(order: Order, price: int) -> bool:

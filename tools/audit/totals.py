@@ -20,14 +20,17 @@ class Flow:
     orders: int = 0
     entered: int = 0
     replaced: int = 0
+    arrived: int = 0  # with its instrument, from another shard
     executed: int = 0
     canceled: int = 0
+    left: int = 0  # with its instrument, for another shard
     open: int = 0
 
     @property
     def missing(self) -> int:
         """What was entered and became nothing; negative when more became of it."""
-        return self.entered + self.replaced - self.executed - self.canceled - self.open
+        came = self.entered + self.replaced + self.arrived
+        return came - self.executed - self.canceled - self.left - self.open
 
 
 @dataclass(slots=True)
@@ -75,6 +78,17 @@ class Totals:
         for flow in self._flows(order):
             flow.orders += 1
             flow.entered += order.entered
+
+    def arrive(self, order: Order) -> None:
+        """An order came from another shard, with what was left of it there."""
+        for flow in self._flows(order):
+            flow.orders += 1
+            flow.arrived += order.open
+
+    def leave(self, order: Order) -> None:
+        """An order went to another shard, with what is left of it."""
+        for flow in self._flows(order):
+            flow.left += order.open
 
     def replace(self, order: Order, added: int) -> None:
         """An order is to be for so much more."""
@@ -127,7 +141,7 @@ class Totals:
         return self.symbols[order.symbol].flow, self.clients[order.client].flow
 
 
-_LEFT_OVER = "what was entered less what was executed, canceled and is open"
+_LEFT_OVER = "what was entered and arrived, less what was executed, canceled, left and is open"
 
 
 def _check_zero(findings: Findings, value: int, what: str) -> None:

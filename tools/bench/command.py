@@ -1,6 +1,7 @@
 """`lockstep bench SUITE`: the command line of the benchmarks."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeAlias
 
@@ -48,6 +49,7 @@ _PLAIN_BOOK = "a tuned plain-Python book; for the kernel, the reference"
 _ANSWERER = "the same clients with a process that accepts each order at once and does nothing else"
 _SHORTEST_RUN = 100  # commands: below it, the clock is all that is measured
 _HIGHEST_RATE = 1_000_000
+_MOST_SHARDS = 8  # of five processes each
 
 
 @bench_app.command()
@@ -220,6 +222,39 @@ def failover(
 
 
 @bench_app.command()
+def shards(
+    counts: Annotated[
+        str, typer.Option("--shards", metavar="A,B", help="How many shards, one after the other.")
+    ] = "1,2,4",
+    seconds: SecondsOption = 5.0,
+    rate: Annotated[
+        int, typer.Option(min=10, max=20_000, metavar="N", help="Orders a second, for latencies.")
+    ] = 1_000,
+    machine: MachineOption = None,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What a committed command costs with one shard and with several, each with its own flow.
+
+    The exchange of the suite "pipeline" for each number of shards, every shard with processes and a
+    flow of its own, on the cores that there are. Then the latency of orders through a gateway over
+    two shards: from clients that are at home in the order's shard, and from others.
+
+    Example: lockstep bench shards --shards 1,2 --seconds 10
+    """
+    from tools.bench.shards import measure_shards
+
+    numbers = parse_counts(counts)
+    _present(
+        f"Shards, on {os.cpu_count()} cores",
+        f"{numbers[0]} of them; for cores, what there are; elsewhere, at home",
+        lambda: _run(measure_shards(machine, seconds, numbers, rate, seed)),
+        machine,
+        as_json=as_json,
+    )
+
+
+@bench_app.command()
 def recovery(
     frames: Annotated[
         int, typer.Option(min=10_000, max=1_000_000_000, metavar="N", help="Of the whole list.")
@@ -259,6 +294,16 @@ def parse_rates(text: str) -> tuple[int, ...]:
     ):
         raise UsageError(f"--rates {text}: use whole numbers of orders a second, as in 1000,5000")
     return tuple(map(int, words))
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """The numbers of shards in an option; raises UsageError when they can't be used."""
+    words = text.split(",")
+    if not all(
+        word.isascii() and word.isdigit() and 0 < int(word) <= _MOST_SHARDS for word in words
+    ):
+        raise UsageError(f"--shards {text}: use numbers from 1 to {_MOST_SHARDS}, as in 1,2,4")
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 def _run(measuring: Coroutine[Any, Any, Report]) -> Report:

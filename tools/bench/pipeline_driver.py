@@ -11,7 +11,7 @@ from feed.settings import Address
 from tools.bench.apart import Say
 from tools.bench.figures import BenchmarkError
 from tools.bench.tape import Tape, log_ins
-from tools.bench.workload import CLIENTS
+from tools.bench.workload import CLIENTS, SYMBOL
 
 PIECE = 500  # commands written at a time: 25 kB
 _READ_BYTES = 1 << 16
@@ -33,9 +33,17 @@ class Sent(NamedTuple):
 
 
 def send_commands(
-    say: Say[Mark | Sent], address: Address, depth: int, operations: int, seed: int, seconds: float
+    say: Say[Mark | Sent],
+    address: Address,
+    depth: int,
+    operations: int,
+    seed: int,
+    seconds: float,
+    symbol: bytes = SYMBOL,
 ) -> Sent:
     """Log in, say so, send commands for so many seconds, and wait until all are decided.
+
+    They are about `symbol`, padded to eight bytes.
 
     Raises BenchmarkError when the primary takes or decides nothing any more.
     """
@@ -49,7 +57,7 @@ def send_commands(
         marks = [first]
         end = time.monotonic() + seconds
         for piece in tape.pieces():
-            primary.send(piece.data)
+            primary.send(piece.data.replace(SYMBOL, symbol))
             marks.append(Mark(first.sequence + piece.frames, piece.commands))
             if time.monotonic() > end:
                 break

@@ -25,7 +25,6 @@ Result = TypeVar("Result")
 
 REPLICAS = 3
 RETRANSMITTERS = 2
-_REPLICA_NAMES = tuple(f"e{number}" for number in range(1, REPLICAS + 1))  # as Exchange has them
 # Two cores shared by eight busy processes let each of them wait for longer than the 30 ms after
 # which a primary is suspected by default. Where speed is measured, nobody is to be replaced.
 SUSPICION_TIME_MS = 1_000
@@ -43,21 +42,26 @@ async def running_exchange(
     symbols: Sequence[InstrumentSettings] = DEFAULT_SYMBOLS,
     gateway_options: Mapping[str, Any] | None = None,
     sync: SyncPolicy | None = None,
+    shards: int = 1,
+    suspicion_time_ms: int = SUSPICION_TIME_MS,
 ) -> AsyncIterator[Exchange]:
     """Three replicas with this machine, two retransmitters, gateways and the embedded ZooKeeper.
 
-    With `sync`, all holders keep journals under that policy.
+    Of several shards each has as many replicas and retransmitters. With `sync`, all holders keep
+    journals under that policy.
     """
+    names = [f"e{number}" for number in range(1, shards * REPLICAS + 1)]  # as Exchange has them
     exchange = Exchange(
         clients=clients or {},
         name="BENCH",
         symbols=symbols,
+        shards=shards,
         replicas=REPLICAS,
         retransmitters=RETRANSMITTERS,
         gateways=gateways,
-        failover=FailoverSettings(suspicion_time_ms=SUSPICION_TIME_MS),
+        failover=FailoverSettings(suspicion_time_ms=suspicion_time_ms),
         gateway_options=gateway_options,
-        machines={} if machine is None else dict.fromkeys(_REPLICA_NAMES, machine),
+        machines={} if machine is None else dict.fromkeys(names, machine),
         journal=None if sync is None else {"sync": sync},
     )
     async with exchange:
@@ -82,8 +86,9 @@ async def watched(exchange: Exchange, work: Coroutine[Any, Any, Result]) -> Resu
 class FeedReader:
     """A subscriber that only counts and digests committed frames; a context manager."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        configuration = exchange.configuration
+    def __init__(self, exchange: Exchange, shard: int | None = None) -> None:
+        """Of several shards it reads the list of this one."""
+        configuration = exchange.configuration.of_shard(shard)
         retransmitters = configuration.repair_addresses()
         self.sequence = 0  # of the last committed frame that came
         self.digest = ListDigest()
@@ -95,7 +100,7 @@ class FeedReader:
             self.subscriber,
             retransmitters,
             self._take,
-            receive=exchange.receive,
+            receive=exchange.receive_of(configuration.feed.shard),
         )
 
     def __enter__(self) -> "FeedReader":
@@ -120,18 +125,23 @@ class FeedReader:
         self.sequence = groups.run.last_sequence
 
 
-async def until_all_have_all(exchange: Exchange) -> Status:
-    """Wait until every holder has all of the list; the primary's status."""
-    return await exchange.until("one list that all holders have", all_follow)
+async def until_all_have_all(exchange: Exchange, shard: int | None = None) -> Status:
+    """Wait until every holder has all of a shard's list; the primary's status."""
+    return await exchange.until("one list that all holders have", all_follow, shard=shard)
 
 
-async def verify_ends(exchange: Exchange, began: Status, reader: FeedReader | None = None) -> None:
+async def verify_ends(
+    exchange: Exchange,
+    began: Status,
+    reader: FeedReader | None = None,
+    shard: int | None = None,
+) -> None:
     """Raise BenchmarkError unless all holders and gateways, and the reader, ended with one list,
     all replicas with one state, and the primary still leads that did when it `began`.
 
-    Ends the gateways and the retransmitters.
+    Ends the gateways and the shard's retransmitters.
     """
-    primary = await until_all_have_all(exchange)
+    primary = await until_all_have_all(exchange, shard)
     if (primary["name"], primary["epoch"]) != (began["name"], began["epoch"]):
         raise BenchmarkError(f"{began['name']} led at first, and {primary['name']} took over")
     lists: dict[str, tuple[int, Any]] = {}  # the last frame's sequence number, and the digest
@@ -139,15 +149,17 @@ async def verify_ends(exchange: Exchange, began: Status, reader: FeedReader | No
     if reader is not None:
         await reader.reach(primary["sequence"])
         lists["subscriber"] = reader.sequence, reader.digest.hex()
-    for name, status in (await exchange.statuses(digests=True)).items():
+    for name, status in (await exchange.statuses(digests=True, shard=shard)).items():
         if isinstance(status, ControlError):
             raise BenchmarkError(f"{name} does not say how it ended: {status}")
         lists[name] = status["sequence"], status["list_digest"]
         states[name] = status["state_digest"]
-    for name in exchange.configuration.gateways:
-        summary = await exchange.finish(name)
-        lists[name] = summary["sequence"], summary["list_digest"]
-    for name in exchange.configuration.retransmitters:
+    configuration = exchange.configuration.of_shard(shard)
+    for name in configuration.gateways:
+        summary = exchange.summaries.get(name) or await exchange.finish(name)
+        told = summary if shard is None else summary["shards"][str(shard)]
+        lists[name] = told["sequence"], told["list_digest"]
+    for name in configuration.retransmitters:
         summary = await exchange.finish(name)
         lists[name] = summary["next_sequence"] - 1, summary["list_digest"]
     if len(set(lists.values())) != 1 or len(set(states.values())) != 1:

@@ -1,11 +1,14 @@
-"""Was anything lost, changed or done twice? What the clients saw, held against the list.
+"""Was anything lost, changed or done twice? What the clients saw, held against the lists.
 
-Sans-I/O. The list is an independent subscriber's; a client's stream is computed from it anew, and
-all that the client received is compared with it, event by event. The rules:
+Sans-I/O. The lists are an independent subscriber's; a client's stream is computed from them anew
+(`tools.drill.client_streams`), and all that the client received is compared with it, event by
+event. The rules:
 
-- Every command with a user_ref_num that a client sent stands in the list once, just as it was sent,
-  and was answered; unless a gateway refused it and said so.
-- A client received its whole stream: each event that the list says, with its number, once.
+- Every command with a user_ref_num that a client sent stands once in the list of one shard, just as
+  it was sent, and was answered; unless a gateway refused it and said so. A mass cancel of all
+  symbols stands once in the list of each shard.
+- A client received its whole stream: each event that the lists say, with its number, once. The
+  numbers begin anew with each day's session.
 - After a cancel, no more is open of the order than the cancel lets remain. A cancel has no number,
   and one that comes too late leaves no trace: so what can be held against it is its effect.
 
@@ -14,11 +17,18 @@ still has to be what the list says, without a hole; the rest may be missing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from feed.messages import CancelOrder, Command, EnterOrder, MassCancel, ReplaceOrder
+from feed.messages import (
+    ALL_SYMBOLS,
+    CancelOrder,
+    Command,
+    EnterOrder,
+    MassCancel,
+    ReplaceOrder,
+)
 from feed.subscriber import Group
 from gateway.events import (
     Accepted,
@@ -28,11 +38,11 @@ from gateway.events import (
     MassCanceled,
     Rejected,
     Replaced,
-    to_event,
+    SessionBegan,
 )
-from gateway.ouch_codec import decode_outbound
 from gateway.rejects import GatewayReject
-from gateway.translate import client_messages, spent_user_ref_num
+from gateway.translate import spent_user_ref_num
+from tools.drill.client_streams import BEFORE_DAYS, ClientStreams
 
 _TOLD_PROBLEMS = 50  # more of them say nothing new
 
@@ -47,6 +57,7 @@ class ClientRecord:
     number: int
     sent: Sequence[ClientCommand]  # as they should stand in the list
     received: Sequence[Event]
+    session: str = BEFORE_DAYS  # the one that it logged in to first
 
 
 @dataclass(slots=True)
@@ -82,20 +93,22 @@ class Findings:
 
 
 class _Placed(NamedTuple):
-    """A command and where it stands in the list."""
+    """A command and where it stands."""
 
+    shard: int
     sequence: int
     command: Command
 
 
-class _ListReader:
-    """What the list holds for each client."""
+_AllPlaced = Mapping[int, Mapping[int, list[_Placed]]]  # by client and user_ref_num
 
-    def __init__(self, groups: Iterable[Group], findings: Findings) -> None:
-        self.placed: defaultdict[int, defaultdict[int, list[_Placed]]] = defaultdict(
-            lambda: defaultdict(list)
-        )  # by client and user_ref_num
-        self.streams: defaultdict[int, list[Event]] = defaultdict(list)  # by client
+
+def _placed(lists: Mapping[int, Sequence[Group]], findings: Findings) -> _AllPlaced:
+    """Where the numbered commands of all clients stand."""
+    placed: defaultdict[int, defaultdict[int, list[_Placed]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for shard, groups in lists.items():
         next_sequence = 1
         for group in groups:
             if group.first_sequence != next_sequence:
@@ -105,37 +118,35 @@ class _ListReader:
                     f"not with {next_sequence}"
                 )
             next_sequence = group.last_sequence + 1
-            self._take(group)
-
-    def _take(self, group: Group) -> None:
-        command = group.command.message()
-        spent = spent_user_ref_num(command)
-        if spent is not None:
-            client, user_ref_num = spent
-            placed = _Placed(group.first_sequence, command)  # type: ignore[arg-type]
-            self.placed[client][user_ref_num].append(placed)
-        for client, payload in client_messages(group.frames):
-            stream = self.streams[client]
-            stream.append(to_event(decode_outbound(payload), len(stream) + 1))
+            command = group.command.message()
+            spent = spent_user_ref_num(command)
+            if spent is not None:
+                client, user_ref_num = spent
+                place = _Placed(shard, group.first_sequence, command)  # type: ignore[arg-type]
+                placed[client][user_ref_num].append(place)
+    return placed
 
 
 def audit(
-    groups: Iterable[Group], records: Sequence[ClientRecord], *, stopped: bool = False
+    lists: Mapping[int, Sequence[Group]],
+    records: Sequence[ClientRecord],
+    home_of: Callable[[int], int],
+    *,
+    stopped: bool = False,
 ) -> Findings:
-    """Hold everything that the clients did and saw against the list, from its first group on.
+    """Hold everything that the clients did and saw against the lists, from their first groups on.
 
-    `stopped` says that the shard has stopped for good, with clients waiting for answers.
+    The lists are those of all shards, by number; `home_of` says where each client is at home.
+    `stopped` says that a shard has stopped for good, with clients waiting for answers.
     """
     findings = Findings()
-    reader = _ListReader(groups, findings)
-    _find_doubled(reader, findings)
+    placed = _placed(lists, findings)
+    streams = ClientStreams(lists, home_of)
+    _find_doubled(placed, findings)
     for record in records:
-        missing = _compare_streams(record, reader.streams[record.number], findings)
-        if stopped:
-            last = max((event.sequence for event in record.received), default=0)
-            missing = [event for event in missing if event.sequence < last]
+        missing = _compare_streams(record, streams.of(record.number), findings, stopped=stopped)
         told_of_as_lost = _judge_commands(
-            record, reader.placed[record.number], findings, stopped=stopped
+            record, placed.get(record.number, {}), findings, stopped=stopped
         )
         for event in missing:
             if _answered_number(event) not in told_of_as_lost:
@@ -146,49 +157,96 @@ def audit(
     return findings
 
 
-def _find_doubled(reader: _ListReader, findings: Findings) -> None:
-    for client, commands in reader.placed.items():
-        for user_ref_num, placed in commands.items():
-            for again in placed[1:]:
+def _find_doubled(placed: _AllPlaced, findings: Findings) -> None:
+    for client, commands in placed.items():
+        for user_ref_num, places in commands.items():
+            first, *others = places
+            for again in others:
+                if again.shard != first.shard and _is_for_all(first) and _is_for_all(again):
+                    continue
                 findings.doubled += 1
+                where = "the list" if again.shard == first.shard else f"shard {first.shard}'s list"
+                too = "" if again.shard == first.shard else f"in shard {again.shard}'s "
                 findings.note(
-                    f"client {client}'s command {user_ref_num} stands in the list at "
-                    f"{placed[0].sequence} and again at {again.sequence}"
+                    f"client {client}'s command {user_ref_num} stands in {where} at "
+                    f"{first.sequence} and again {too}at {again.sequence}"
                 )
 
 
+def _is_for_all(place: _Placed) -> bool:
+    """Whether a command goes to every shard."""
+    return isinstance(place.command, MassCancel) and place.command.symbol == ALL_SYMBOLS
+
+
 def _compare_streams(
-    record: ClientRecord, expected: Sequence[Event], findings: Findings
+    record: ClientRecord,
+    expected: Mapping[str, Sequence[Event]],
+    findings: Findings,
+    *,
+    stopped: bool,
 ) -> list[Event]:
     """Judge what a client received of its stream; the events that it did not receive."""
+    missing: list[Event] = []
+    unread = dict(expected)
+    sessions = list(_sessions(record))
+    for session, events in sessions:
+        last = len(unread.get(session, ()))
+        if stopped and (session, events) == sessions[-1]:
+            last = max((event.sequence for event in events), default=0)
+        missing += [
+            event
+            for event in _compare_session(record.name, events, unread.pop(session, ()), findings)
+            if event.sequence <= last
+        ]
+    if not stopped:
+        missing += [event for events in unread.values() for event in events]
+    return missing
+
+
+def _sessions(record: ClientRecord) -> Iterator[tuple[str, list[Event]]]:
+    """The numbered events that a client received, by session; a refusal stands outside."""
+    session, events = record.session, list[Event]()
+    for event in record.received:
+        if isinstance(event, SessionBegan):
+            yield session, events
+            session, events = event.session, []
+        elif event.sequence:
+            events.append(event)
+    yield session, events
+
+
+def _compare_session(
+    name: str, events: Iterable[Event], expected: Sequence[Event], findings: Findings
+) -> list[Event]:
+    """Judge what a client received in one session; what it did not receive."""
     received: set[int] = set()
     previous = 0
-    for event in record.received:
+    for event in events:
         number = event.sequence
-        if number == 0:
-            continue  # a gateway's own refusal stands outside of the stream
         if number in received:
             findings.doubled += 1
-            findings.note(f"{record.name} received event {number} again: {event}")
+            findings.note(f"{name} received event {number} again: {event}")
             continue
         received.add(number)
         if number < previous:
             findings.changed += 1
-            findings.note(f"{record.name} received event {number} after {previous}")
+            findings.note(f"{name} received event {number} after {previous}")
         previous = max(previous, number)
         if number > len(expected):
             findings.changed += 1
-            findings.note(f"{record.name} received {event}, of which the list says nothing")
+            findings.note(f"{name} received {event}, of which the list says nothing")
         elif event != expected[number - 1]:
             findings.changed += 1
-            findings.note(
-                f"{record.name} received {event}, but the list says {expected[number - 1]}"
-            )
+            findings.note(f"{name} received {event}, but the list says {expected[number - 1]}")
     return [event for event in expected if event.sequence not in received]
 
 
 def _judge_commands(
-    record: ClientRecord, placed: dict[int, list[_Placed]], findings: Findings, *, stopped: bool
+    record: ClientRecord,
+    placed: Mapping[int, Sequence[_Placed]],
+    findings: Findings,
+    *,
+    stopped: bool,
 ) -> set[int]:
     """Judge a client's commands with numbers; the numbers of those that count as lost."""
     answered = {_answered_number(event) for event in record.received if event.sequence}

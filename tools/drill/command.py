@@ -26,6 +26,7 @@ from tools.options import JsonOption
 CLIENTS = 4
 _MOST_REPLICAS = 7
 _MOST_GATEWAYS = 8
+_MOST_SHARDS = 4  # a drill has four instruments, and each shard at least one
 
 drill_app = typer.Typer(
     help="Break it, and lose nothing: faults under load, and an audit of all that clients saw.",
@@ -56,6 +57,10 @@ GatewaysOption: TypeAlias = Annotated[
 ReplicasOption: TypeAlias = Annotated[
     int, typer.Option(min=2, max=_MOST_REPLICAS, metavar="N", help="How many replicas.")
 ]
+ShardsOption: TypeAlias = Annotated[
+    int,
+    typer.Option(min=1, max=_MOST_SHARDS, metavar="N", help="How many shards; struck in turns."),
+]
 SeedOption: TypeAlias = Annotated[
     int, typer.Option(metavar="N", help="Draws the commands, the moments and the victims.")
 ]
@@ -83,10 +88,16 @@ def _command_of(kind: type[Drill]) -> Callable[..., None]:
         suspicion_time_ms: SuspicionOption = _DEFAULT_SUSPICION_TIME_MS,
         gateways: GatewaysOption = 2,
         replicas: ReplicasOption = 3,
+        shards: ShardsOption = 1,
         seed: SeedOption = 1,
         keep_logs: LogsOption = None,
         as_json: JsonOption = False,
     ) -> None:
+        if kind.one_shard and shards > 1:
+            raise UsageError(
+                f"{kind.name} gives each replica a host, and there are hosts for one shard only: "
+                "leave --shards out"
+            )
         needs_apache = kind.kills_a_leader or kind.cuts_hosts
         plan = DrillPlan(
             kind.name,
@@ -98,6 +109,7 @@ def _command_of(kind: type[Drill]) -> Callable[..., None]:
             replicas,
             gateways,
             CLIENTS,
+            shards=shards,
         )
         _drill(kind(), plan, keep_logs, as_json=as_json)
 
@@ -126,6 +138,7 @@ def _kill_all(
     suspicion_time_ms: SuspicionOption = _DEFAULT_SUSPICION_TIME_MS,
     gateways: GatewaysOption = 2,
     replicas: ReplicasOption = 3,
+    shards: ShardsOption = 1,
     seed: SeedOption = 1,
     keep_logs: LogsOption = None,
     as_json: JsonOption = False,
@@ -142,6 +155,7 @@ def _kill_all(
         CLIENTS,
         sync.value,
         power_cut,
+        shards,
     )
     _drill(KillAll(sync, power_cut=power_cut), plan, keep_logs, as_json=as_json)
 
@@ -217,7 +231,10 @@ def _drill(drill: Drill, plan: DrillPlan, keep_logs: Path | None, *, as_json: bo
         for line in report.lines(plan.rounds):
             _say(line) if as_json else print(line, flush=True)
 
-    _say(f"{drill.name}: starting {plan.replicas} replicas, {RETRANSMITTERS} retransmitters ...")
+    holders = f"{plan.replicas} replicas, {RETRANSMITTERS} retransmitters"
+    if plan.shards > 1:
+        holders = f"{plan.shards} shards, each of {holders}"
+    _say(f"{drill.name}: starting {holders} ...")
     report = asyncio.run(until_told_to_stop(lambda: run_drill(drill, conditions, on_round)))
     if as_json:
         print_json(report.summary())

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from tools.drill.world import World
+from tools.drill.world import WatchedShard, World
 from tools.replicas import Status
 
 
@@ -22,6 +22,8 @@ class Strike:
 class Drill:
     """A fault and its end. A round strikes, waits until service is back, and mends.
 
+    Of several shards one is struck in each round, in turns, as far as the fault knows shards.
+
     The docstring of each drill is the line of help for whoever chooses.
     """
 
@@ -29,6 +31,8 @@ class Drill:
     stops_zookeeper: ClassVar[bool] = False
     kills_a_leader: ClassVar[bool] = False  # of an ensemble
     cuts_hosts: ClassVar[bool] = False  # needs network namespaces, and so root
+    strikes_all: ClassVar[bool] = False  # every shard, each of which must come back
+    one_shard: ClassVar[bool] = False  # there may be no other
     sweeps: ClassVar[bool] = False  # the clients make groups that span packets
     # Whether a new epoch must follow; None where it may.
     takeover: ClassVar[bool | None] = True
@@ -41,14 +45,20 @@ class Drill:
     journal: Mapping[str, Any] | None = None
     environment: Mapping[str, str] = {}  # of all processes, beside the drill's own
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
-        """Do the fault of round `number`; `primary` is the primary's status shortly before."""
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
+        """Do the fault of round `number` to a shard.
+
+        `primary` is the status of its primary shortly before.
+        """
         raise NotImplementedError
 
-    async def stopped(self, world: World, epoch_before: int) -> str | None:
-        """Why the shard has stopped for good, where the fault may have that effect.
+    async def stopped(self, world: World, epochs_before: Mapping[int, int]) -> str | None:
+        """Why a shard has stopped for good, where the fault may have that effect.
 
-        None as soon as it is clear that it goes on, or where it has to.
+        None as soon as it is clear that all go on, or where they have to. The epochs are those of
+        all shards.
         """
         return None
 

@@ -188,14 +188,15 @@ async def _measure(plan: CurvePlan, suspicion_time_ms: int) -> Point:
 
 async def _watch(world: World, seconds: float) -> Watch:
     """Count what happens in so many seconds. Raises CommandError when ZooKeeper can't be asked."""
-    witness = world.witness
-    suspicions = await asyncio.to_thread(world.watcher.count)
+    (shard,) = world.shards
+    witness = shard.witness
+    suspicions = await asyncio.to_thread(shard.watcher.count)
     reigns = len(witness.reigns)
     witness.latest_ns = 0
     deadline = time.monotonic() + seconds
     await world.until("the end of the watch", lambda: time.monotonic() > deadline, 2 * seconds)
     return Watch(
-        await asyncio.to_thread(world.watcher.count) - suspicions,
+        await asyncio.to_thread(shard.watcher.count) - suspicions,
         len(witness.reigns) - reigns,
         milliseconds(witness.latest_ns),
     )

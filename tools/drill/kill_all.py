@@ -11,7 +11,7 @@ from feed.settings import SyncPolicy
 from tools.console import CommandError
 from tools.drill.drill import Drill, Strike
 from tools.drill.power import cut_power
-from tools.drill.world import World
+from tools.drill.world import WatchedShard, World
 from tools.fleet import ZOOKEEPER
 from tools.replicas import Status, Statuses, describe, find_primary
 
@@ -35,6 +35,7 @@ class KillAll(Drill):
 
     name = "kill-all"
     stops_zookeeper = True
+    strikes_all = True
     return_counts = True
     stays_s: ClassVar[float] = 0.0
 
@@ -45,7 +46,9 @@ class KillAll(Drill):
             self.environment = {SYNC_DELAY_VARIABLE: str(_SYNC_DELAY_MS)}
         self.may_stop = power_cut and sync is not SyncPolicy.GROUP
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill all, take what a power cut takes where that is asked for, and start all."""
         exchange = world.exchange
         names = list(exchange.children)
@@ -69,17 +72,27 @@ class KillAll(Drill):
     async def mend(self, world: World, strike: Strike) -> None:
         """All has been started again."""
 
-    async def stopped(self, world: World, epoch_before: int) -> str | None:
-        """Why the shard has stopped, where the journals were allowed to forget."""
+    async def stopped(self, world: World, epochs_before: Mapping[int, int]) -> str | None:
+        """Why a shard has stopped, where the journals were allowed to forget."""
         if not self.may_stop:
             return None
         deadline = time.monotonic() + _DECIDED_WITHIN_S
+        for shard in world.shards:
+            reason = await self._stopped(world, shard, epochs_before[shard.number], deadline)
+            if reason is not None:
+                return reason if len(world.shards) == 1 else f"shard {shard.number}: {reason}"
+        return None
+
+    async def _stopped(
+        self, world: World, shard: WatchedShard, epoch_before: int, deadline: float
+    ) -> str | None:
+        """Why a shard has stopped; None as soon as it is clear that it goes on."""
         since = time.monotonic()
         async with world.watched() as check:
-            while world.witness.epoch <= epoch_before:
+            while shard.witness.epoch <= epoch_before:
                 check()
-                statuses = await world.exchange.statuses()
-                reason = standstill(statuses, self._complaints(world))
+                statuses = await world.exchange.statuses(shard=shard.number)
+                reason = standstill(statuses, self._complaints(world, shard))
                 now = time.monotonic()
                 if reason is None:
                     since = now
@@ -87,18 +100,16 @@ class KillAll(Drill):
                     return reason
                 if now > deadline:
                     raise CommandError(
-                        f"the shard neither came back within {_DECIDED_WITHIN_S:.0f} s nor said "
-                        f"why not; {describe(statuses)}"
+                        f"shard {shard.number} neither came back within {_DECIDED_WITHIN_S:.0f} s "
+                        f"nor said why not; {describe(statuses)}"
                     )
                 await asyncio.sleep(_LOOK_AGAIN_AFTER_S)
         return None
 
     @staticmethod
-    def _complaints(world: World) -> list[str | None]:
+    def _complaints(world: World, shard: WatchedShard) -> list[str | None]:
         children = world.exchange.children
-        return [
-            children[name].latest_event("error") for name in world.exchange.configuration.replicas
-        ]
+        return [children[name].latest_event("error") for name in shard.configuration.replicas]
 
 
 def standstill(statuses: Statuses, complaints: Sequence[str | None]) -> str | None:

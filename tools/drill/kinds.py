@@ -12,7 +12,7 @@ from tools.drill.drill import Drill, Strike
 from tools.drill.flow import SMALL_PAYLOAD_BYTES
 from tools.drill.kill_all import KillAll
 from tools.drill.servers import ApacheServers
-from tools.drill.world import WITHIN_S, World
+from tools.drill.world import WITHIN_S, WatchedShard, World
 from tools.drill.zookeeper import end_session
 from tools.replicas import Status
 
@@ -24,7 +24,9 @@ class KillPrimary(Drill):
 
     name = "kill-primary"
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill it, and wait until it is dead."""
         victim = primary["name"]
         at_ns = time.monotonic_ns()
@@ -38,7 +40,9 @@ class PausePrimary(Drill):
     name = "pause-primary"
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Stop it in its tracks; its connections stay open."""
         victim = primary["name"]
         at_ns = time.monotonic_ns()
@@ -58,11 +62,11 @@ class KillBackup(Drill):
     takeover = False
     stays_s = 1.0
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill one of the backups."""
-        backups = [
-            name for name in world.exchange.configuration.replicas if name != primary["name"]
-        ]
+        backups = [name for name in shard.configuration.replicas if name != primary["name"]]
         return await _kill(world, world.random.choice(backups), "a backup")
 
 
@@ -73,9 +77,11 @@ class KillRetransmitter(Drill):
     takeover = False
     stays_s = 1.0
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill one of the retransmitters."""
-        retransmitters = list(world.exchange.configuration.retransmitters)
+        retransmitters = list(shard.configuration.retransmitters)
         return await _kill(world, world.random.choice(retransmitters), "a retransmitter")
 
 
@@ -86,7 +92,9 @@ class KillGateway(Drill):
     takeover = False
     stays_s = 0.5
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill them in turns: the clients of one gather at the next, which is killed next."""
         gateways = list(world.exchange.configuration.gateways)
         return await _kill(world, gateways[number % len(gateways)], "a gateway")
@@ -105,7 +113,9 @@ class ExpireSession(Drill):
     takeover = None
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Open a second session under the primary's own number, and close it."""
         victim = primary["name"]
         session = await world.exchange.ask(victim, {"request": "session"})
@@ -129,7 +139,9 @@ class StopZooKeeper(Drill):
     stays_s = _ZOOKEEPER_AWAY_S
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill all servers."""
         at_ns = time.monotonic_ns()
         await world.servers.stop_all(world.exchange)
@@ -151,7 +163,9 @@ class KillZooKeeperLeader(Drill):
     stays_s = 3.0  # the ensemble elects another within a second
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Kill whichever server leads."""
         assert isinstance(world.servers, ApacheServers)
         leader = await world.servers.apache.leader()
@@ -172,10 +186,13 @@ class CutPrimary(Drill):
 
     name = "cut-primary"
     cuts_hosts = True
+    one_shard = True  # a host for each replica of one
     stays_s = 1.0
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Take its port of the bridge down."""
         assert world.network is not None
         victim = primary["name"]
@@ -197,7 +214,9 @@ class KillInGroup(Drill):
     sweeps = True
     feed_options: ClassVar[dict[str, Any]] = {"payload_limit_bytes": SMALL_PAYLOAD_BYTES}
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Tell it to die after the first packet of the next group that spans packets."""
         victim = primary["name"]
         child = world.exchange.children[victim]
@@ -210,22 +229,24 @@ class KillInGroup(Drill):
             raise CommandError(f"{victim} did not die: no group spanned packets") from error
         await world.exchange.kill(victim)  # it is dead; the exchange is to know that we know
         # The system takes a while to bury a process; it was last heard of when it died.
-        at_ns = world.witness.heard_ns[primary["epoch"]]
+        at_ns = shard.witness.heard_ns[primary["epoch"]]
         return Strike(at_ns, victim, f"{victim}, the primary, died between two packets of a group")
 
 
 class RollingRestart(Drill):
-    """Restart each process in turn, the primary last, as for a new version."""
+    """Restart each process of a shard, and the gateways, in turn, as for a new version."""
 
     name = "rolling-restart"
     return_counts = True
 
-    async def strike(self, world: World, primary: Status, number: int) -> Strike:
+    async def strike(
+        self, world: World, shard: WatchedShard, primary: Status, number: int
+    ) -> Strike:
         """Restart the others one by one, each when all is whole again; then stop the primary."""
         exchange = world.exchange
         since_ns = time.monotonic_ns()
         victim = primary["name"]
-        configuration = exchange.configuration
+        configuration = shard.configuration
         backups = [name for name in configuration.replicas if name != victim]
         for name in (*configuration.retransmitters, *backups):
             await world.restart(name)
@@ -234,10 +255,10 @@ class RollingRestart(Drill):
             await world.restart(name)
             await world.until_gateway_serves(name)
             await world.until_whole()
-        now_leads = (await world.until_whole())["name"]
+        now_leads = (await world.until_whole())[shard.number]["name"]
         if now_leads != victim:  # the restarts have made somebody suspect the primary
             await world.restart(victim)
-            victim = (await world.until_whole())["name"]
+            victim = (await world.until_whole())[shard.number]["name"]
         at_ns = time.monotonic_ns()
         await exchange.finish(victim)
         what = f"{victim}, the primary, stopped, after each of the others was restarted"

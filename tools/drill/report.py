@@ -16,9 +16,42 @@ class Moment(NamedTuple):
     what: str
 
 
+class OtherShard(NamedTuple):
+    """How a shard fared in a round that was about another one; times are counted from the fault."""
+
+    shard: int
+    epoch_before: int
+    epoch_after: int
+    takeover_ns: int | None  # where the fault was its own, too
+    silence_ns: int  # the longest time in which its list did not grow
+    outage_ns: int | None  # the longest that a client waited that is at home there; None: nobody is
+
+    def summary(self) -> dict[str, Any]:
+        """The shard as JSON has it."""
+        return {
+            "shard": self.shard,
+            "epoch_before": self.epoch_before,
+            "epoch_after": self.epoch_after,
+            "takeover_ms": _or_none(self.takeover_ns),
+            "silence_ms": milliseconds(self.silence_ns),
+            "outage_ms": _or_none(self.outage_ns),
+        }
+
+    def line(self) -> str:
+        """The shard for people."""
+        if self.takeover_ns is not None:
+            words = f"takeover {milliseconds(self.takeover_ns):,.1f} ms"
+        else:
+            words = f"its list never stood still for more than {milliseconds(self.silence_ns):,.1f}"
+            words += " ms"
+        if self.outage_ns is not None:
+            words += f"; whoever is at home there waited {milliseconds(self.outage_ns):,.1f} ms"
+        return f"shard {self.shard}: {words}"
+
+
 @dataclass(slots=True)
 class RoundReport:
-    """One round; times are counted from the fault."""
+    """One round; times are counted from the fault. What it says is about one shard."""
 
     number: int
     fault_ns: int
@@ -31,6 +64,20 @@ class RoundReport:
     witness_late_ns: int = 0
     stopped: str | None = None  # why the shard stopped for good, as it may where it has forgotten
     moments: list[Moment] = field(default_factory=list)
+    shard: int = 1
+    others: list[OtherShard] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> dict[int, tuple[int, int]]:
+        """Of each shard, the epoch before and after."""
+        own = {self.shard: (self.epoch_before, self.epoch_after)}
+        return own | {each.shard: (each.epoch_before, each.epoch_after) for each in self.others}
+
+    @property
+    def takeovers_ns(self) -> list[int]:
+        """The takeovers that the fault made necessary, in all shards."""
+        times = [self.takeover_ns, *(each.takeover_ns for each in self.others)]
+        return [each for each in times if each is not None]
 
     def tell(self, what: str, at_ns: int) -> None:
         """Add something to the story."""
@@ -48,6 +95,8 @@ class RoundReport:
             "answered": self.answered,
             "witness_late_ms": milliseconds(self.witness_late_ns),
             "stopped": self.stopped,
+            "shard": self.shard,
+            "others": [each.summary() for each in self.others],
             "story": [
                 {"ms": milliseconds(at_ns - self.fault_ns), "what": what}
                 for at_ns, what in sorted(self.moments)
@@ -71,6 +120,8 @@ class RoundReport:
             f"  {'':>12}  {takeover}; {self.outage_client} waited longest, "
             f"{milliseconds(self.outage_ns):,.1f} ms; {self.answered:,} commands answered"
         )
+        for each in self.others:
+            yield f"  {'':>12}  {each.line()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +139,7 @@ class DrillPlan:
     clients: int
     sync: str | None = None  # of the journals; None where nobody keeps one
     power_cut: bool = False
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +150,7 @@ class DrillReport:
     rounds: Sequence[RoundReport]
     findings: Findings
     differences: Sequence[str]  # between those who should have the same list and state
-    sequence: int
+    sequence: int  # the last one of the list; of several lists, all together
     seconds: float
     audited_frames: int = 0  # of the journals, where there are any
 
@@ -115,8 +167,7 @@ class DrillReport:
     @property
     def takeover(self) -> Distribution:
         """From each fault to the first committed frame of the new epoch."""
-        times = (each.takeover_ns for each in self.rounds)
-        return distribution([time for time in times if time is not None])
+        return distribution([time for each in self.rounds for time in each.takeovers_ns])
 
     @property
     def outage(self) -> Distribution:
@@ -133,11 +184,17 @@ class DrillReport:
         """New epochs beside those that the faults made necessary: a primary looked dead and was
         not, because its machine let it wait."""
         # Within each round and, in the same exchange, from each round to the next.
-        grown = sum(each.epoch_after - each.epoch_before for each in self.rounds)
+        grown = sum(
+            after - before for each in self.rounds for before, after in each.epochs.values()
+        )
         for before, after in pairwise(self.rounds):
             if before.stopped is None:
-                grown += after.epoch_before - before.epoch_after
-        return grown - sum(each.takeover_ns is not None for each in self.rounds)
+                grown += sum(
+                    after.epochs[shard][0] - epoch
+                    for shard, (_, epoch) in before.epochs.items()
+                    if shard in after.epochs
+                )
+        return grown - sum(len(each.takeovers_ns) for each in self.rounds)
 
     def summary(self) -> dict[str, Any]:
         """The drill as one JSON object."""
@@ -146,7 +203,7 @@ class DrillReport:
             **asdict(self.plan),
             "takeover_ms": self.takeover._asdict(),
             "outage_ms": self.outage._asdict(),
-            "takeovers": sum(each.takeover_ns is not None for each in self.rounds),
+            "takeovers": sum(len(each.takeovers_ns) for each in self.rounds),
             "needless_takeovers": self.needless_takeovers,
             "stopped": self.stopped,
             "answered": findings.answered,
@@ -168,6 +225,7 @@ class DrillReport:
         yield (
             f"{plan.drill}: {len(self.rounds)} rounds at {plan.rate:,} commands a second, "
             f"suspicion time {plan.suspicion_time_ms} ms, ZooKeeper {plan.zookeeper}"
+            f"{f', {plan.shards} shards' if plan.shards > 1 else ''}"
         )
         if plan.sync is not None:
             power = "with the power cut" if plan.power_cut else "without a power cut"
@@ -186,7 +244,8 @@ class DrillReport:
         equal = "equal" if self.digests_equal else "NOT EQUAL"
         if self.rounds and self.rounds[-1].stopped is not None:
             equal = "not compared: the shard had stopped"
-        yield f"  digests         {equal}, at sequence number {self.sequence:,}"
+        where = "at sequence number" if plan.shards == 1 else "at sequence numbers that sum up to"
+        yield f"  digests         {equal}, {where} {self.sequence:,}"
         if self.audited_frames:
             yield f"  journals        {self.audited_frames:,} frames audited"
         for problem in (*findings.problems, *self.differences):

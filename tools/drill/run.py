@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from gateway.client import Client
 from gateway.client_policy import ClientPolicy
 from gateway.clients import read_clients
 from tools.audit.auditing import audit_journals
+from tools.console import Summary
 from tools.drill.audit import Findings, audit
 from tools.drill.drill import Drill
 from tools.drill.endings import Ending, differences, shrinking_epochs
@@ -26,14 +27,14 @@ from tools.drill.rounds import finish_trading, run_round
 from tools.drill.servers import choose_servers
 from tools.drill.trader import Trader, Traders
 from tools.drill.witness import Witness
-from tools.drill.world import PROBE, WITHIN_S, World
+from tools.drill.world import PROBE, WITHIN_S, WatchedShard, World
 from tools.drill.zookeeper import SuspicionWatcher
 from tools.journal.folders import open_journals
 from tools.layout import SUBSCRIBER, Host
 from tools.load.flow import ClientFlow
 from tools.ports import HOST
 from tools.processes import CLIENTS_FILE, DEFAULT_SYMBOLS, ClientSpec, Exchange
-from tools.replicas import status_request
+from tools.replicas import Status, status_request
 
 RETRANSMITTERS = 2
 # A client waits for as long as the drill does: until all processes have come back, for instance.
@@ -71,22 +72,37 @@ async def run_drill(
                 told += await _end(world, stopped=stopped)
                 if world.exchange.configuration.journal is not None and not stopped:
                     audited += await asyncio.to_thread(audited_frames, world.exchange, told)
-                records = world.traders.records
-                findings.add(audit(world.witness.groups(), records, stopped=stopped))
-                sequence = world.witness.sequence
+                lists = {each.number: list(each.witness.groups()) for each in world.shards}
+                home_of = world.exchange.configuration.first_directory().home_of
+                findings.add(audit(lists, world.traders.records, home_of, stopped=stopped))
+                sequence = sum(each.witness.sequence for each in world.shards)
     seconds = (time.monotonic_ns() - begin_ns) / 1e9
     return DrillReport(plan, rounds, findings, told, sequence, seconds, audited)
 
 
 async def _end(world: World, *, stopped: bool) -> list[str]:
     """End the trading, and compare what everybody has at the end; the differences."""
-    told = shrinking_epochs([reign.epoch for reign in world.witness.reigns])
+    told = list[str]()
+    for shard in world.shards:
+        told += shrinking_epochs([reign.epoch for reign in shard.witness.reigns])
     if stopped:
         await world.traders.close()
         return told  # the holders lack what they forgot, each another part
     await finish_trading(world)
     await world.traders.close()  # who is logged out does not log in at the next gateway
-    return told + differences(*await _endings(world))
+    summaries = {}
+    statuses = {
+        name: await world.exchange.ask(name, status_request(digests=True))
+        for shard in world.shards
+        for name in shard.configuration.replicas
+    }
+    for shard in world.shards:
+        for name in (*shard.configuration.gateways, *shard.configuration.retransmitters):
+            if name not in summaries:
+                summaries[name] = await world.exchange.finish(name)
+    for shard in world.shards:
+        told += differences(*endings(shard, statuses, summaries))
+    return told
 
 
 def audited_frames(exchange: Exchange, told: list[str]) -> int:
@@ -117,6 +133,7 @@ async def opened_world(drill: Drill, conditions: Conditions) -> AsyncIterator[Wo
         exchange = Exchange(
             clients={name: ClientSpec() for name in (*names, PROBE)},
             symbols=DEFAULT_SYMBOLS,
+            shards=plan.shards,
             replicas=plan.replicas,
             gateways=plan.gateways,
             retransmitters=RETRANSMITTERS,
@@ -129,16 +146,15 @@ async def opened_world(drill: Drill, conditions: Conditions) -> AsyncIterator[Wo
             environment=drill.environment,
         )
         await stack.enter_async_context(exchange)
-        configuration = exchange.configuration
-        witness = await stack.enter_async_context(Witness(configuration, exchange.receive))
-        watcher = stack.enter_context(
-            SuspicionWatcher(
-                configuration.zookeeper, configuration.exchange, configuration.feed.shard
-            )
-        )
+        shards = []
+        for number, view in exchange.shards.items():
+            receive = exchange.receive_of(number)
+            witness = await stack.enter_async_context(Witness(view, receive))
+            watcher = stack.enter_context(SuspicionWatcher(view.zookeeper, view.exchange, number))
+            shards.append(WatchedShard(number, view, witness, watcher))
         traders = await stack.enter_async_context(_traders(exchange, names, plan, drill))
         random = Random(plan.seed)
-        yield World(exchange, servers, traders, witness, watcher, random, network)
+        yield World(exchange, servers, traders, shards, random, network)
 
 
 def failover(suspicion_time_ms: int) -> FailoverSettings:
@@ -175,16 +191,17 @@ def _traders(exchange: Exchange, names: list[str], plan: DrillPlan, drill: Drill
     return Traders(traders, plan.rate)
 
 
-async def _endings(world: World) -> tuple[Ending, list[Ending]]:
-    """How the witness ended, and how everybody else did.
+def endings(
+    shard: WatchedShard, statuses: Mapping[str, Status], summaries: Mapping[str, Summary]
+) -> tuple[Ending, list[Ending]]:
+    """How the witness of a shard ended, and how everybody else did.
 
-    The replicas are asked; the others tell when they stop, while the replicas still run.
+    The replicas were asked; the others told when they stopped, while the replicas still ran.
     """
-    exchange, witness = world.exchange, world.witness
-    configuration = exchange.configuration
+    configuration, witness = shard.configuration, shard.witness
     others = []
     for name in configuration.replicas:
-        status = await exchange.ask(name, status_request(digests=True))
+        status = statuses[name]
         others.append(
             Ending(
                 name,
@@ -195,10 +212,11 @@ async def _endings(world: World) -> tuple[Ending, list[Ending]]:
             )
         )
     for name in configuration.gateways:
-        summary = await exchange.finish(name)
-        others.append(Ending(name, summary["sequence"], summary["list_digest"]))
+        summary = summaries[name]
+        told = summary["shards"][str(shard.number)] if "shards" in summary else summary
+        others.append(Ending(name, told["sequence"], told["list_digest"]))
     for name in configuration.retransmitters:
-        summary = await exchange.finish(name)
+        summary = summaries[name]
         others.append(Ending(name, summary["next_sequence"] - 1, summary["list_digest"]))
     own = Ending("subscriber", witness.sequence, witness.list_digest, witness.book_digest)
     return own, others

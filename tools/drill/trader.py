@@ -86,6 +86,11 @@ class Trader:
         self._first_user_ref_num: int | None = None  # stands for the flow's key 0
 
     @property
+    def number(self) -> int:
+        """What stands for the client in the lists."""
+        return self._number
+
+    @property
     def record(self) -> ClientRecord:
         """All that was sent and received so far."""
         return ClientRecord(self.name, self._number, self._sent, self._received)
@@ -242,6 +247,11 @@ class Traders:
     def heard_ns(self) -> Mapping[str, Sequence[int]]:
         """When each client's events came, by its name."""
         return {trader.name: trader.heard_ns for trader in self._traders}
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """What stands for each client in the lists, by its name."""
+        return {trader.name: trader.number for trader in self._traders}
 
     @property
     def answered(self) -> int:

@@ -7,6 +7,7 @@ that wakes up late tells late times, so how late it was stands beside what it te
 import asyncio
 import contextlib
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 
 from feed.codec import Frame, decode_frame
@@ -24,6 +25,7 @@ class Witness:
     def __init__(self, configuration: Configuration, receive: Address | None) -> None:
         self.latest_ns = 0  # how late its latest wake-up was, since this was last set to 0
         self.heard_ns: dict[int, int] = {}  # when the last group came, by the epoch of that time
+        self.taken_ns = array("q")  # when groups came
         self._frames: list[bytes] = []
         self.observer = Observer(configuration, receive=receive, on_groups=self._take)
         self._ticking: asyncio.Task[None] | None = None
@@ -82,7 +84,9 @@ class Witness:
         await self.observer.watch_until(asyncio.Event(), within_s=0)
 
     def _take(self, groups: Sequence[Group]) -> None:
-        self.heard_ns[self.epoch] = time.monotonic_ns()
+        now_ns = time.monotonic_ns()
+        self.heard_ns[self.epoch] = now_ns
+        self.taken_ns.append(now_ns)
         self._frames += [frame.data for group in groups for frame in group.frames]
 
     async def _tick(self) -> None:

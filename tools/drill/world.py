@@ -1,4 +1,4 @@
-"""What a drill acts on: the exchange, its ZooKeeper, the clients, the witness; and how to wait."""
+"""What a drill acts on: the exchange, its ZooKeeper, the clients, and who watches; how to wait."""
 
 import asyncio
 import time
@@ -13,6 +13,7 @@ from typing import Any
 from engine.control import ControlError
 from gateway.client import Client
 from gateway.client_errors import ClientError
+from tools.configuration import Configuration
 from tools.console import CommandError
 from tools.drill.namespaces import Network
 from tools.drill.servers import Servers
@@ -36,17 +37,36 @@ _LAG_FRAMES = 1_000  # acknowledgements of what is under way; somebody who is go
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedShard:
+    """A shard of the exchange, and who watches it."""
+
+    number: int
+    configuration: Configuration  # as if it were the only one
+    witness: Witness
+    watcher: SuspicionWatcher
+
+    def journals(self) -> list[Path]:
+        """The folders of its holders' journals."""
+        settings = self.configuration.shard_settings()
+        assert settings.journal is not None, "nobody keeps a journal here"
+        return [settings.journal.folder_of(self.number, name) for name in settings.holders]
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """One exchange under a drill."""
 
     exchange: Exchange
     servers: Servers
     traders: Traders
-    witness: Witness
-    watcher: SuspicionWatcher
+    shards: Sequence[WatchedShard]
     random: Random
     network: Network | None
     restarts_ns: dict[str, int] = field(default_factory=dict)  # by the wall clock, the last ones
+
+    def shard_of_round(self, number: int) -> WatchedShard:
+        """The shard that is struck in a round: they take turns."""
+        return self.shards[(number - 1) % len(self.shards)]
 
     async def restart(self, *names: str) -> None:
         """Start processes anew, all at once, and wait until they say that they are ready."""
@@ -55,9 +75,7 @@ class World:
 
     def journals(self) -> list[Path]:
         """The folders of all holders' journals."""
-        shard = self.exchange.configuration.shard_settings()
-        assert shard.journal is not None, "nobody keeps a journal here"
-        return [shard.journal.folder_of(shard.feed.shard, name) for name in shard.holders]
+        return [folder for shard in self.shards for folder in shard.journals()]
 
     async def until(
         self, what: str, condition: Callable[[], bool], within_s: float = WITHIN_S
@@ -74,30 +92,40 @@ class World:
                     raise CommandError(f"{what} did not come about within {within_s:.0f} s")
                 check()
                 await asyncio.sleep(_LOOK_AGAIN_AFTER_S)
-        await self.witness.check()
+        for shard in self.shards:
+            await shard.witness.check()
 
-    async def until_whole(self) -> Status:
-        """Wait until every process runs and does its part; the primary's status.
+    async def until_whole(self) -> dict[int, Status]:
+        """Wait until every process runs and does its part; the primaries' statuses, by shard.
 
         Raises CommandError, as `until` does.
         """
         deadline = time.monotonic() + WITHIN_S
-        looks = 0
+        primaries: dict[int, Status] = {}
         async with self.watched() as check:
-            while True:
-                statuses = await self.exchange.statuses()
-                primary = whole(statuses, self._members(), self.restarts_ns)
-                looks = 0 if primary is None else looks + 1
-                if primary is not None and looks == _LOOKS:
-                    break
-                if time.monotonic() > deadline:
-                    raise CommandError(
-                        f"the exchange is not whole after {WITHIN_S:.0f} s: {_describe(statuses)}"
-                    )
-                check()
-                await asyncio.sleep(_ASK_AGAIN_AFTER_S)
+            for shard in self.shards:
+                primaries[shard.number] = await self._until_whole(shard, deadline, check)
         await self.until("every client's log-in", lambda: self.traders.are_connected)
-        return primary
+        return primaries
+
+    async def _until_whole(
+        self, shard: WatchedShard, deadline: float, check: Callable[[], None]
+    ) -> Status:
+        """Wait until every process that a shard needs does its part there; its primary's status."""
+        looks = 0
+        while True:
+            statuses = await self.exchange.statuses(shard=shard.number)
+            primary = whole(statuses, _members(shard.configuration), self.restarts_ns)
+            looks = 0 if primary is None else looks + 1
+            if primary is not None and looks == _LOOKS:
+                return primary
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"shard {shard.number} is not whole after {WITHIN_S:.0f} s: "
+                    f"{_describe(statuses)}"
+                )
+            check()
+            await asyncio.sleep(_ASK_AGAIN_AFTER_S)
 
     async def until_gateway_serves(self, name: str) -> None:
         """Wait until clients can log in at a gateway: it has read the whole list by then."""
@@ -113,12 +141,6 @@ class World:
                 if time.monotonic() > deadline:
                     raise CommandError(f"gateway {name} lets nobody in: {error}") from error
 
-    def _members(self) -> list[str]:
-        """Who should be there."""
-        configuration = self.exchange.configuration
-        holders = (*configuration.replicas, *configuration.retransmitters)
-        return [*holders, *configuration.gateways]
-
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Callable[[], None]]:
         """Gives what raises when a client can't go on or a process has ended by itself."""
@@ -133,6 +155,12 @@ class World:
             yield check
         finally:
             watching.cancel()
+
+
+def _members(configuration: Configuration) -> list[str]:
+    """Who should be there."""
+    holders = (*configuration.replicas, *configuration.retransmitters)
+    return [*holders, *configuration.gateways]
 
 
 def whole(
