@@ -13,7 +13,6 @@ from tests.simulation.lines import Recorder
 from tests.submissions import take_submissions
 from tools.simulation.gateways import CLIENTS_PORT, GatewayNode, secret_of
 from tools.simulation.holders import COMMANDS_PORT, HolderNode
-from tools.simulation.listening import Listening
 from tools.simulation.network import Network, Process, Weather
 from tools.simulation.shard import INSTRUMENTS, SHARD, Shape, Shard
 from tools.simulation.tcp import End, Tcp
@@ -41,6 +40,7 @@ class Registry:
         holder: bool,
         commands: str | None,
         on_change: Callable[[], None],
+        shard: int,
     ) -> "Registry":
         assert (role, holder, commands) == ("gateway", False, None)
         life = process.life
@@ -85,7 +85,9 @@ class Primary(Process):
     def publish(self, packets: Sequence[bytes]) -> None:
         for packet in packets:
             self._stage.packets.append(packet)
-            self.network.multicast(self, [(self._stage.node, self._stage.node.on_packet)], packet)
+            self.network.multicast(
+                self, [(self._stage.node, self._stage.node.hears(SHARD))], packet
+            )
 
     def commit(self) -> None:
         self.do(self.life, lambda: self.publish(self.reign.commit()))
@@ -132,9 +134,9 @@ class Repairer(Process):
         self._stage = stage
         self.start()
 
-    def on_nak(self, data: bytes, asker: Listening, life: int, source: int) -> None:
+    def on_nak(self, data: bytes, asker: Process, life: int, take: Callable[[bytes], None]) -> None:
         for packet in self._stage.packets:
-            self.network.send(self, asker, partial(asker.on_packet, source=source), packet)
+            self.network.send(self, asker, take, packet)
 
 
 class Client(Recorder):

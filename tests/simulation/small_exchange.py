@@ -27,6 +27,7 @@ from tools.simulation.tcp import Tcp
 from tools.simulation.witness import Witness
 from tools.simulation.world import MILLISECOND_NS
 from tools.simulation.zookeeper import Ensemble
+from zk.directory import Directory
 
 if TYPE_CHECKING:
     from tools.simulation.gateways import GatewayNode
@@ -41,7 +42,7 @@ class SmallExchange:
 
     def __init__(self, seed: int = 1, shape: Shape | None = None, clients: int = 2) -> None:
         self.network = Network(seed, Weather())
-        self.ledger = Ledger()
+        self.ledger = Ledger(session=EXCHANGE)
         shape = shape or Shape()
         self.shard = Shard(
             shape,
@@ -92,7 +93,7 @@ class SmallExchange:
             lambda: all(client.is_settled for client in clients), until_ns
         )
         assert is_settled, "the clients don't come to rest"
-        self.ledger.check_settled(self.reign.market)
+        self.ledger.check_settled({SHARD: self.reign.market})
         self.reign.market.check()
 
 
@@ -110,17 +111,19 @@ class SmallGateway(Process):
         super().start()
         exchange, life = self.exchange, self.life
         settings, random = exchange.shard.shape.gateway, Random(self.network.random.random())
-        self.gateway = Gateway(EXCHANGE, settings, random, self.wall_clock_ns)
+        self.gateway = Gateway(
+            EXCHANGE, settings, random, self.wall_clock_ns, Directory.alone(SHARD)
+        )
         self.connections.clear()
         self._submitted = 0
-        self.gateway.on_uplink_connected(1, self.network.now_ns)
+        self.gateway.on_uplink_connected(SHARD, 1, self.network.now_ns)
         exchange.shard.tcp.listen(self, PORT, lambda: Connection(self))
         self.do(life, partial(self.deliver, run_of_frames(1, exchange.reign.frames)))
         self._tick(life)
 
     def deliver(self, run: Run) -> None:
         committed = self.exchange.reign.last_sequence
-        self.gateway.on_feed(run, 1, committed, self.network.now_ns)
+        self.gateway.on_feed(SHARD, run, 1, committed, self.network.now_ns)
 
     def turn(self) -> None:
         gateway, now_ns = self.gateway, self.network.now_ns
@@ -136,7 +139,7 @@ class SmallGateway(Process):
             )
             let_in = partial(gateway.on_verified, session, client, now_ns + STEP_NS)
             self.network.after(STEP_NS, partial(self.do, self.life, let_in))
-        data = gateway.uplink.take_output()
+        data = gateway.shards[SHARD].uplink.take_output()
         if data:
             self.network.after(STEP_NS, partial(self.do, self.life, partial(self._decide, data)))
         for session in gateway.take_changed():
@@ -151,7 +154,7 @@ class SmallGateway(Process):
             exchange.reign.submit(submission, exchange.time_ns)
         exchange.commit()
         decision = encode_decision(exchange.reign.decision(self._submitted))
-        self.gateway.on_uplink_data(decision, self.network.now_ns)
+        self.gateway.on_uplink_data(SHARD, decision, self.network.now_ns)
 
     def _tick(self, life: int) -> None:
         if self.is_alive and self.life == life:

@@ -10,6 +10,8 @@ from engine.rejects import RejectReason
 from feed.codec import Frame, decode_frame, encode_group
 from feed.messages import (
     ALL_SYMBOLS,
+    AdoptInstrument,
+    AdoptOrder,
     Canceled,
     CancelOrder,
     CancelReason,
@@ -18,6 +20,7 @@ from feed.messages import (
     LogIn,
     MassCancel,
     Message,
+    MoveOut,
     OrderType,
     PostOnly,
     Rejected,
@@ -34,6 +37,7 @@ from gateway.ouch_codec import decode_outbound
 from gateway.translate import client_messages
 from tests.engine.driving import drive
 from tests.engine.strategies import seeded_submissions
+from tools.simulation.client_streams import ClientStreams
 from tools.simulation.expectation import Expectation
 
 ACME = b"ACME    "
@@ -50,11 +54,17 @@ def frames_of(messages: Sequence[Message], first_sequence: int, time_ns: int = 1
 
 @pytest.mark.parametrize("seed", range(12))
 def test_clients_are_to_be_told_what_gateways_tell_them(seed: int) -> None:
-    market, expectation = Market(), Expectation()
+    market, expectation, streams = Market(), Expectation(), ClientStreams([1])
     told: defaultdict[int, list[Event]] = defaultdict(list)
-    for sequence, time_ns, command, events in drive(market, seeded_submissions(seed, 1500)):
+    submissions = (
+        each
+        for each in seeded_submissions(seed, 1500)
+        if not isinstance(each.command, MoveOut | AdoptInstrument | AdoptOrder)
+    )
+    for sequence, time_ns, command, events in drive(market, submissions):
         group = frames_of((command, *events), sequence, time_ns)
         expectation.take(group)
+        streams.take(1, group[-1].sequence, expectation.told)
         for client, payload in client_messages(group):
             told[client].append(to_event(decode_outbound(payload), len(told[client]) + 1))
     assert {type(event).__name__ for stream in told.values() for event in stream} == {
@@ -62,11 +72,11 @@ def test_clients_are_to_be_told_what_gateways_tell_them(seed: int) -> None:
         *("Rejected", "Triggered", "MassCanceled"),
     }
     for client, stream in told.items():
-        expected = expectation.streams[client]
+        expected = streams.streams[client]
         assert [(type(event), event) for event in expected] == [
             (type(event), event) for event in stream
         ]
-    assert expectation.streams.keys() == told.keys()
+    assert streams.streams.keys() == told.keys()
     held = {
         order.number: (order.quantity, order.executed, order.canceled)
         for order in market.orders.values()

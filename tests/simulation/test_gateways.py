@@ -66,11 +66,11 @@ def test_a_client_is_told_what_is_committed_and_nothing_before() -> None:
     client.send(*orders(1, 3))
     stage.run()
     assert (told(client), open_orders(stage)) == ("", 3)
-    assert stage.node.gateway.uplink.pending_count == 3
+    assert stage.node.gateway.shards[SHARD].uplink.pending_count == 3
     stage.primary.commit()
     stage.run(110)
     assert told(client) == "AAA"
-    assert stage.node.gateway.uplink.pending_count == 0
+    assert stage.node.gateway.shards[SHARD].uplink.pending_count == 0
     assert stage.witness.sequence == stage.primary.reign.last_sequence
 
 
@@ -128,8 +128,8 @@ def test_orders_on_their_way_when_the_primary_is_replaced_take_effect_once(
     stage.primary.commit()
     stage.run(200)
     assert open_orders(stage) == 40
-    assert stage.node.gateway.uplink.pending_count == 0
-    assert stage.node.gateway.uplink.is_connected
+    assert stage.node.gateway.shards[SHARD].uplink.pending_count == 0
+    assert stage.node.gateway.shards[SHARD].uplink.is_connected
     again = stage.open()
     assert letters(again.take()) == "A" * 40
     if deposed.runs:
@@ -143,11 +143,11 @@ def test_a_newer_record_ends_an_attempt_at_a_primary_that_is_gone() -> None:
     stage.node.kill()
     stage.node.start()
     stage.run(500)
-    assert not stage.node.gateway.uplink.is_connected
+    assert not stage.node.gateway.shards[SHARD].uplink.is_connected
     stage.take_over()
     assert stage.primary.connections == []
     stage.run(5)
-    assert stage.node.gateway.uplink.is_connected
+    assert stage.node.gateway.shards[SHARD].uplink.is_connected
     assert len(stage.primary.connections) == 1
 
 
@@ -162,9 +162,9 @@ def test_a_packet_without_frames_shows_that_a_primary_has_a_successor() -> None:
     stage = Stage()
     stage.run()
     (connection,) = stage.primary.connections
-    at = stage.node.subscriber.next_sequence
+    at = stage.node.feeds[SHARD].subscriber.next_sequence
     packet = encode_packet(PacketHeader(HEARTBEAT, SHARD, 2, at, at - 1))
-    stage.node.do(1, lambda: stage.node.on_packet(packet))
+    stage.node.do(1, lambda: stage.node.hears(SHARD)(packet))
     stage.run(110)
     assert connection.is_lost
     assert len(stage.primary.connections) == 2, "it may be the successor, at the same address"
@@ -177,11 +177,11 @@ def test_a_primary_that_refuses_is_called_again_with_pauses_until_it_does_not() 
     stage.tcp.break_all(stage.node)
     steps = stage.network.world.steps
     stage.run(2000)
-    assert not stage.node.gateway.uplink.is_connected
+    assert not stage.node.gateway.shards[SHARD].uplink.is_connected
     assert stage.network.world.steps - steps < 1000, "there were no pauses"
     stage.tcp._listeners["e2", "commands"] = port
     stage.run(1100)
-    assert stage.node.gateway.uplink.is_connected
+    assert stage.node.gateway.shards[SHARD].uplink.is_connected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -308,7 +308,7 @@ def test_that_a_reader_can_not_read_the_list_is_a_failure_unless_nobody_could_he
     unfilled = GapFailure(3, 4, "no retransmitter answered")
     stage.run(11_000)
     with pytest.raises(AssertionError, match="the list is broken"):
-        stage.node.give_up(broken)
+        stage.node.give_up(broken, stage.shard)
     stage.shard.hosts["r1"] = Host("r1")
     stage.shard.holders["r1"] = stage.shard.holders["r2"] = helper = RetransmitterNode(
         stage.shard, "r1"
@@ -316,9 +316,9 @@ def test_that_a_reader_can_not_read_the_list_is_a_failure_unless_nobody_could_he
     helper.core = helper.build()
     helper.is_alive = True
     with pytest.raises(AssertionError, match="was not helped"):
-        stage.node.give_up(unfilled)
+        stage.node.give_up(unfilled, stage.shard)
     helper.steady_since_ns = stage.shard.network.now_ns
-    stage.node.give_up(unfilled)
+    stage.node.give_up(unfilled, stage.shard)
     stage.node.kill()
     helper.is_alive = False  # it knows nothing to answer with
     stage.run(200)
@@ -331,14 +331,14 @@ def test_a_gateway_that_can_not_read_the_list_says_so_to_its_clients_and_dies(
     stage = Stage()
     client = stage.open()
     client.take()
-    at = stage.node.subscriber.next_sequence
+    at = stage.node.feeds[SHARD].subscriber.next_sequence
     frames = encode_group((Rejected(1, 1, 1),), at, 1)  # an event without its command
     header = PacketHeader(0, SHARD, 1, at, at)
     with monkeypatch.context() as patched:
-        patched.setattr(stage.node, "give_up", lambda failure: None)
-        stage.node.do(1, lambda: stage.node.on_packet(encode_packet(header, frames)))
-    assert stage.node.failure is not None
-    assert stage.node.failure.first_sequence == at
+        patched.setattr(stage.node, "give_up", lambda failure, shard: None)
+        stage.node.do(1, lambda: stage.node.hears(SHARD)(encode_packet(header, frames)))
+    assert stage.node.failures
+    assert [failure.first_sequence for failure in stage.node.failures] == [at]
     stage.run(20)
     assert client.take() == [Debug(ClosingReason.FEED_LOST.text)]
     assert not stage.node.is_alive
@@ -346,7 +346,7 @@ def test_a_gateway_that_can_not_read_the_list_says_so_to_its_clients_and_dies(
     assert late.told == ["connection refused"]
     stage.node.start()
     stage.run(100)
-    assert stage.node.failure is None
+    assert not stage.node.failures
     assert stage.open().take() == [ACCEPTED]
 
 

@@ -21,6 +21,8 @@ SOON = (
     "a lost connection loses what was under way",
     "resumed one message too early",
     "nothing sent again",
+    "streams in the order of arrival",
+    "an order adopted twice",
 )
 FEW_SEEDS = 20
 

@@ -10,6 +10,7 @@ from tools.simulation.faults import FAULTS
 from tools.simulation.outcome import Outcome
 from tools.simulation.planted import Patch, PlantedBug
 from tools.simulation.report import PlantedReport, SeedsReport
+from tools.simulation.shard_faults import SHARD_FAULTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
 
@@ -29,7 +30,8 @@ def first_cells(table: str) -> list[str]:
 
 
 def test_every_fault_is_told_in_its_order() -> None:
-    assert first_cells(section("The faults")) == [fault.kind for fault in FAULTS]
+    kinds = [fault.kind for fault in (*FAULTS, *SHARD_FAULTS)]
+    assert first_cells(section("The faults")) == kinds
 
 
 def test_every_option_is_told() -> None:

@@ -38,7 +38,8 @@ class Client(SimulatedMember):
     def __init__(self, ensemble: Ensemble, process: Process) -> None:
         identity = Identity(process.name, "gateway", False, None, 1)
         nodes = ShardNodes.of("/lockstep", "SIM", 1)
-        super().__init__(ensemble, process, Presence(nodes, identity, return_time_ns=1), _ignore)
+        presence = Presence(nodes, identity, return_time_ns=1)
+        super().__init__(ensemble, process, presence, _ignore, shard=1)
         self.link: Link | None = None
         self.replies: list[Reply] = []
         self.numbers: list[int] = []  # what each read of the node has found

@@ -19,7 +19,6 @@ from feed.schema import ReplayKind
 from feed.snapshot import SnapshotError, WholeSnapshot
 from feed.storage import StorageError
 from tools.simulation.listening import Listening
-from tools.simulation.shard import SHARD
 from tools.simulation.tcp import End
 from tools.simulation.world import MICROSECOND_NS, MILLISECOND_NS
 
@@ -204,7 +203,7 @@ class CatchingUp:
     def request(self, kind: ReplayKind) -> Replay:
         """What to ask for now."""
         receiver = self._receiver
-        return Replay(kind, SHARD, receiver.epoch, max(receiver.next_sequence, 1))
+        return Replay(kind, self._node.shard.number, receiver.epoch, max(receiver.next_sequence, 1))
 
     def read(self, reading: _Reading, data: bytes) -> bool:
         """Take in what has come; whether there was a whole message. Raises ReplayError and

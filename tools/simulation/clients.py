@@ -6,6 +6,7 @@ and hears goes into the ledger. What ends a session for good without a reason is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -21,15 +22,17 @@ from gateway.client_errors import (
 )
 from gateway.client_session import ClientSession, Phase
 from gateway.closing import ClosingReason
-from gateway.events import Accepted, Event, Replaced
+from gateway.events import Accepted, Event, Replaced, SessionBegan
 from gateway.ouch_codec import encode
 from gateway.reconnect import Attempt, Reconnect
 from gateway.soup import UnsequencedData
 from tools.simulation.client_link import ClientLink
 from tools.simulation.client_log_ins import LogIn, LogIns
-from tools.simulation.ledger import UNREADABLE, Ledger, Program
+from tools.simulation.ledger import UNREADABLE, Ledger
 from tools.simulation.network import Died, Process
 from tools.simulation.order_flow import OrderFlow, Sending, repeat_of
+from tools.simulation.programs import Program
+from tools.simulation.shard import EXCHANGE
 from tools.simulation.world import MILLISECOND_NS, SECOND_NS, Timer
 
 if TYPE_CHECKING:
@@ -83,6 +86,7 @@ class ClientNode(Process):
         self._interval_ns = 0
         self._sent_ns = 0  # when the last command was
         self._is_trading = False
+        self._wanted: list[str] = []  # the symbols of the next orders, where that matters
         self._spent = 0  # a user_ref_num that is
         self._kept_sequence = 1  # what it would keep on a disk
         self._is_leaving = False
@@ -126,13 +130,19 @@ class ClientNode(Process):
         first = random.choice((1, kept, kept, random.randint(1, kept)))
         policy = self.shard.shape.client
         secret = self._user.lower()
-        self._session = ClientSession(self._user, secret, next_sequence=first, policy=policy)
+        self._session = ClientSession(
+            self._user,
+            secret,
+            next_sequence=first,
+            policy=policy,
+            gateway_count=len(self.shard.gateways),
+        )
         addresses = [Address(host=name, port=1) for name in self.shard.gateways]
         random.shuffle(addresses)
         self._reconnect = Reconnect(addresses, policy, Random(random.getrandbits(64)))
         self._reconnect.begin(self.network.now_ns)
         name = f"{self.name}.{life}"
-        instruments = self.shard.shape.instruments
+        instruments = self.shard.instruments
         self._flow = OrderFlow(self.number, name, instruments, random, seed=self._seed)
         self.program = self._ledger.begin(self.number, name, first)
         self._link = self._log_in = None
@@ -164,6 +174,11 @@ class ClientNode(Process):
         if not self._is_trading:
             self._is_trading = True
             self.network.after(self._random.randrange(interval_ns), self._tick)
+
+    def enter(self, symbols: Sequence[str]) -> None:
+        """Enter one more order in each of these symbols, as soon as it is able to."""
+        self._wanted += symbols
+        self.trade(len(symbols), MILLISECOND_NS)
 
     def rival(self) -> None:
         """Somebody else logs in with this client's name and secret, and trades for a while."""
@@ -294,9 +309,12 @@ class ClientNode(Process):
     def _give_up(self, error: ClientError) -> None:
         """The library can't go on: a user would start anew where that is nobody's mistake."""
         is_superseded = self._is_superseded(error)
-        assert is_superseded or self._found_nobody(error), (
-            f"{self.name} can't go on, {type(error).__name__}: {error}"
-        )
+        if self._is_of_earlier_day(error):
+            self._kept_sequence = 1
+        else:
+            assert is_superseded or self._found_nobody(error), (
+                f"{self.name} can't go on, {type(error).__name__}: {error}"
+            )
         self.superseded += is_superseded
         absence_ns = self._random.randrange(LONGEST_ABSENCE_NS)
         if not self._is_rival:
@@ -316,6 +334,13 @@ class ClientNode(Process):
             and self._log_ins.may_supersede(self._log_in)
         )
 
+    def _is_of_earlier_day(self, error: ClientError) -> bool:
+        """Whether a program that starts asks for more than there is of a day that has begun since
+        it kept where it was."""
+        has_days = self._ledger.streams.session_of(self.number) != EXCHANGE
+        is_too_high = ClosingReason.SEQUENCE_TOO_HIGH.text in str(error)
+        return has_days and is_too_high and not self._was_let_in
+
     def _found_nobody(self, error: ClientError) -> bool:
         """Whether it began while no gateway was there, which the library soon tells its user."""
         patience_ns = self.shard.shape.client.give_up_after_ns
@@ -328,12 +353,19 @@ class ClientNode(Process):
         assert self._log_in is not None
         assert self.program is not None
         self._log_in.answered_ns = self.network.now_ns
-        self._ledger.on_logged_in(self.program)
+        self._ledger.on_logged_in(self.program, self._session.session_before)
         self.note("logs in, from event {}", self._session.next_sequence)
 
     def _hear(self, event: Event) -> None:
-        assert self.program is not None
-        self._ledger.on_event(self.program, event)
+        program = self.program
+        assert program is not None
+        if not program.session:
+            program.session = self._session.session_before
+            if isinstance(event, SessionBegan):  # nothing was heard in the one before
+                program.session = event.previous
+        self._ledger.on_event(program, event)
+        if isinstance(event, SessionBegan):
+            self._kept_sequence = 1
         if event.sequence:
             self._kept_sequence = max(self._kept_sequence, event.sequence + 1)
         if isinstance(event, Accepted | Replaced):
@@ -385,7 +417,11 @@ class ClientNode(Process):
             return
         if self._to_send:
             self._to_send -= 1
-            self._submit(self._flow.next(session.next_user_ref_num()))
+            number = session.next_user_ref_num()
+            wanted = self._wanted.pop(0) if self._wanted else None
+            self._submit(
+                self._flow.next(number) if wanted is None else self._flow.plain(number, wanted)
+            )
             if self._random.random() < RAW_SHARE:
                 self._send_raw()
         elif self.unanswered and self.network.now_ns - self._sent_ns >= SILENCE_NS:

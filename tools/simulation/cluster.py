@@ -1,6 +1,12 @@
-"""A whole exchange in virtual time: holders, gateways, clients, subscribers and ZooKeeper."""
+"""A whole exchange in virtual time: holders, gateways, clients, subscribers and ZooKeeper.
+
+A cluster is one shard of it. What all shards share stands in each of them.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from engine.machine import Machine
 from engine.market import Market
@@ -18,13 +24,14 @@ from tools.simulation.holders import HolderNode, ReplicaNode, RetransmitterNode
 from tools.simulation.hosts import Host
 from tools.simulation.ledger import Ledger
 from tools.simulation.network import Network, Process, Weather
-from tools.simulation.shard import Shape, Shard
+from tools.simulation.shard import EXCHANGE, Shape, Shard
 from tools.simulation.subscribers import SubscriberNode
 from tools.simulation.tcp import Tcp
 from tools.simulation.trace import LINES
 from tools.simulation.witness import Witness
 from tools.simulation.world import MILLISECOND_NS
 from tools.simulation.zookeeper import Ensemble
+from zk.directory import Directory
 
 
 class NotInTimeError(AssertionError):
@@ -32,7 +39,11 @@ class NotInTimeError(AssertionError):
 
 
 class Cluster:
-    """One exchange, whose processes start at once, or `starts_ms` after the beginning."""
+    """One shard, whose processes start at once, or `starts_ms` after the beginning.
+
+    The first one of an exchange makes the others, and the gateways and clients. All of them tell of
+    the whole exchange but for what is said to be of the shard.
+    """
 
     def __init__(
         self,
@@ -43,28 +54,30 @@ class Cluster:
         machines: Mapping[str, Callable[[], Machine]] | None = None,
         starts_ms: Mapping[str, int] | None = None,
         trace_lines: int = LINES,
+        others: Sequence[Shape] = (),
+        directory: Directory | None = None,
     ) -> None:
+        """`others` are the further shards; the `directory` is that of one shard, unless it is
+        given."""
         shape = shape or Shape()
         self.network = Network(seed, weather or Weather(), trace_lines=trace_lines)
-        self.witness = Witness(len(shape.holder_names))
-        self.ledger = Ledger()
-        if shape.clients:  # else what is traded comes from elsewhere
-            self.witness.listeners.append(self.ledger.on_committed)
         self.zookeeper = Ensemble(self.network, session_timeout_ns=shape.session_timeout_ns)
-        self.shard = Shard(shape, self.network, Tcp(self.network), self.zookeeper, self.witness)
-        for group in (*shape.hosts, *((name,) for name in shape.holder_names)):
-            host = Host("+".join(group))
-            for name in group:
-                self.shard.hosts.setdefault(name, host)
-        self.holders, self.subscribers = self.shard.holders, self.shard.subscribers
-        self.gateways, self.clients = self.shard.gateways, self.shard.clients
-        for name in shape.replica_names:
-            build_machine = (machines or {}).get(name, ReferenceMarket)
-            self.holders[name] = ReplicaNode(self.shard, name, build_machine)
-        for name in shape.retransmitter_names:
-            self.holders[name] = RetransmitterNode(self.shard, name)
-        for name in shape.subscriber_names:
-            self.subscribers[name] = SubscriberNode(self.shard, name)
+        witness = Witness(len(shape.holder_names))
+        tcp = Tcp(self.network)
+        self.clusters: dict[int, Cluster] = {}
+        self.is_settled: Callable[[], bool] = lambda: True  # whatever else has to end
+        self._begin(Shard(shape, self.network, tcp, self.zookeeper, witness), machines)
+        self.places = self.shard.places
+        if directory is not None:
+            self.places.directory = directory
+        numbers = [shape.number, *(each.number for each in others)]
+        self.ledger = Ledger(numbers, self.places.directory.homes, EXCHANGE)
+        for other in others:
+            self._add(other, machines)
+        if shape.clients:  # else what is traded comes from elsewhere
+            for number, cluster in self.clusters.items():
+                hear = partial(self.ledger.on_committed, shard=number)
+                cluster.witness.listeners.append(hear)
         for name in shape.gateway_names:
             self.gateways[name] = GatewayNode(self.shard, name)
         for number, name in enumerate(shape.client_names, 1):
@@ -72,28 +85,63 @@ class Cluster:
         for name, node in self.processes.items():
             self.network.after((starts_ms or {}).get(name, 0) * MILLISECOND_NS, node.start)
 
+    def _begin(self, shard: Shard, machines: Mapping[str, Callable[[], Machine]] | None) -> None:
+        """Make the shard's own processes."""
+        self.shard, shape = shard, shard.shape
+        self.witness = shard.witness
+        self.clusters[shard.number] = self
+        for group in (*shape.hosts, *((name,) for name in shape.holder_names)):
+            host = Host("+".join(group))
+            for name in group:
+                shard.hosts.setdefault(name, host)
+        self.holders, self.subscribers = shard.holders, shard.subscribers
+        self.gateways, self.clients = shard.gateways, shard.clients
+        for name in shape.replica_names:
+            build_machine = (machines or {}).get(name, ReferenceMarket)
+            self.holders[name] = ReplicaNode(shard, name, build_machine)
+        for name in shape.retransmitter_names:
+            self.holders[name] = RetransmitterNode(shard, name)
+        for name in shape.subscriber_names:
+            self.subscribers[name] = SubscriberNode(shard, name)
+
+    def _add(self, shape: Shape, machines: Mapping[str, Callable[[], Machine]] | None) -> None:
+        """One more shard, which shares everything with this one but its own processes."""
+        other = Cluster.__new__(Cluster)
+        other.network, other.zookeeper, other.ledger = self.network, self.zookeeper, self.ledger
+        other.clusters, other.places = self.clusters, self.places
+        shard = self.shard.beside(shape, Witness(len(shape.holder_names)))
+        other._begin(shard, machines)
+
     # What is so.
 
     @property
     def processes(self) -> dict[str, Process]:
         """Everybody, by name."""
-        return {**self.holders, **self.subscribers, **self.gateways, **self.clients}
+        processes: dict[str, Process] = {}
+        for cluster in self.clusters.values():
+            processes |= {**cluster.holders, **cluster.subscribers}
+        return {**processes, **self.gateways, **self.clients}
+
+    @property
+    def all_holders(self) -> list[HolderNode]:
+        """The holders of all shards."""
+        return [node for each in self.clusters.values() for node in each.holders.values()]
 
     @property
     def replicas(self) -> dict[str, ReplicaNode]:
-        """The replicas by name."""
+        """The shard's replicas by name."""
         nodes = self.holders.items()
         return {name: node for name, node in nodes if isinstance(node, ReplicaNode)}
 
     @property
     def retransmitters(self) -> dict[str, RetransmitterNode]:
-        """The retransmitters by name."""
+        """The shard's retransmitters by name."""
         nodes = self.holders.items()
         return {name: node for name, node in nodes if isinstance(node, RetransmitterNode)}
 
     @property
     def primary(self) -> ReplicaNode | None:
-        """The running replica that leads in the latest epoch, if there is one."""
+        """The running replica that leads the shard in its latest epoch, if there is one."""
         leading = [
             node
             for node in self.replicas.values()
@@ -103,7 +151,7 @@ class Cluster:
 
     @property
     def is_led(self) -> bool:
-        """Whether somebody leads whose EPOCH frame is committed."""
+        """Whether somebody leads the shard whose EPOCH frame is committed."""
         primary = self.primary
         return primary is not None and primary.core.epoch in self.witness.epochs
 
@@ -112,12 +160,12 @@ class Cluster:
         """Whether all run, and know that they have not been here before."""
         return all(each.is_alive for each in self.processes.values()) and not any(
             node.keeping is not None and node.keeping.journal.is_doubtful
-            for node in self.holders.values()
+            for node in self.all_holders
         )
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nobody leads, since too few have a vote."""
+        """Whether nobody leads the shard, since too few have a vote."""
         votes = [node.holder.vote for node in self.holders.values() if node.runs]
         return self.primary is None and 2 * votes.count(Vote.COUNTS) <= len(self.holders)
 
@@ -151,29 +199,45 @@ class Cluster:
 
         Those of `without` can't know all that the others do.
         """
-        self.run_until(lambda: self.is_led, milliseconds, "a primary has to lead")
+        clusters = self.clusters.values()
         self.run_until(
-            lambda: all(each.is_settled for each in self.clients.values()),
+            lambda: all(each.is_led for each in clusters), milliseconds, "a primary has to lead"
+        )
+        self.run_until(
+            lambda: self.is_settled() and all(each.is_settled for each in self.clients.values()),
             milliseconds,
             "every command has to be answered",
         )
         self.run_until(
-            lambda: self._is_calm(without), milliseconds, "all have to know all of the list"
+            lambda: all(each.is_calm(without) for each in clusters) and self._is_all_answered(),
+            milliseconds,
+            "all have to know all of the lists",
         )
         self.check_agreement(without)
         assert self.primary is not None
         return self.primary
 
     def check_agreement(self, without: Collection[HolderNode] = ()) -> None:
-        """All who run hold the same list, all of it committed, and have the same state."""
-        leader = self.primary
-        assert leader is not None
-        self._check_holders(leader, without)
-        self._check_readers(leader)
+        """All who run hold the same lists, all of them committed, and have the same state."""
+        markets: dict[int, Market] = {}
+        for number, cluster in self.clusters.items():
+            leader = cluster.primary
+            assert leader is not None
+            cluster.check_holders(leader, without)
+            market = cluster.reference_market(leader)
+            cluster.check_readers(market)
+            if market is not None:
+                markets[number] = market
+        for name, gateway in self.gateways.items():
+            gateway.check()
+            check_growth(name, gateway.gateway)
+        if self.clients and markets:
+            self.ledger.check_settled(markets)
 
     # How it is done.
 
-    def _check_holders(self, leader: ReplicaNode, without: Collection[HolderNode]) -> None:
+    def check_holders(self, leader: ReplicaNode, without: Collection[HolderNode]) -> None:
+        """All holders of the shard that run have what is committed, and the same state."""
         machine = leader.core.machine.digest()
         digest = list_digest(self.witness.committed)
         for name, node in self.holders.items():
@@ -206,8 +270,9 @@ class Cluster:
         stored = [frame for run in files.runs(first, last) for frame in run.split()]
         assert stored == committed[first - 1 :], f"{name} has stored another list"
 
-    def _check_readers(self, leader: ReplicaNode) -> None:
-        market = self._reference_market(leader)
+    def check_readers(self, market: Market | None) -> None:
+        """All subscribers of the shard that run were told what is committed; their books are those
+        of the market, where there is one to look at."""
         books = None if market is None else book_digest(market.book_entries())
         for name, subscriber in self.subscribers.items():
             if not subscriber.runs:
@@ -217,16 +282,11 @@ class Cluster:
             check_growth(name, subscriber.subscriber)
             subscriber.books.check()
             assert books in (None, subscriber.books.digest()), f"{name} has other books"
-        for name, gateway in self.gateways.items():
-            gateway.check()
-            check_growth(name, gateway.gateway)
-        if self.clients and market is not None:
-            self.ledger.check_settled(market)
 
-    def _reference_market(self, leader: ReplicaNode) -> Market | None:
+    def reference_market(self, leader: ReplicaNode) -> Market | None:
         """A market whose orders can be looked at, of a replica in the same state as the leader's.
 
-        None when no replica has one.
+        None when no replica of the shard has one.
         """
         digest = leader.core.machine.digest()
         for node in self.replicas.values():
@@ -238,7 +298,7 @@ class Cluster:
     def revive(self) -> None:
         """Start whoever is dead, or can store no more, or will not be able to: the disks are
         mended, and nobody uses one that has failed to sync as if nothing had been."""
-        for node in self.holders.values():
+        for node in self.all_holders:
             has_failed = node.is_alive and node.holder.storage_failure is not None
             if node.disk is not None:
                 node.disk.mend()
@@ -248,9 +308,10 @@ class Cluster:
             if not node.is_alive:
                 node.start()
 
-    def _is_calm(self, without: Collection[HolderNode]) -> bool:
-        primary = self.primary
-        if primary is None or self.zookeeper.epoch != primary.core.epoch:
+    def is_calm(self, without: Collection[HolderNode]) -> bool:
+        """Whether all of the shard's list is committed, and known to everybody who runs."""
+        primary, number = self.primary, self.shard.number
+        if primary is None or self.zookeeper.realm(number).epoch != primary.core.epoch:
             return False
         last = primary.core.sequence
         if primary.core.committed_sequence != last:
@@ -258,18 +319,24 @@ class Cluster:
         return (
             all(
                 node.subscriber.next_sequence == last + 1
-                for nodes in (self.subscribers, self.gateways)
-                for node in nodes.values()
+                for node in self.subscribers.values()
                 if node.runs
             )
-            and all(each.is_settled for each in self.clients.values())
-            and not any(each.gateway.uplink.pending_count for each in self.gateways.values())
+            and all(
+                node.feeds[number].subscriber.next_sequence == last + 1
+                for node in self.gateways.values()
+                if node.runs and number in node.feeds
+            )
             and all(
                 has_stopped(node) or knows_all(node, primary)
                 for node in self.holders.values()
                 if node.runs and node not in without
             )
         )
+
+    def _is_all_answered(self) -> bool:
+        is_settled = self.is_settled() and all(each.is_settled for each in self.clients.values())
+        return is_settled and not any(each.gateway.pending_count for each in self.gateways.values())
 
 
 def knows_all(node: HolderNode, primary: ReplicaNode) -> bool:

@@ -1,25 +1,29 @@
-"""What each client has to be told of the committed list, and how much is open of each order.
+"""What each client has to be told of a committed list, and how much is open of each order.
 
 Worked out from docs/machine.md and docs/client.md, and not with the gateway's own code, so that a
 mistake there is not made here as well. It raises AssertionError where a group can't be right.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from engine.rejects import RejectReason
 from feed.codec import Frame
 from feed.messages import (
     ALL_SYMBOLS,
+    AdoptInstrument,
+    AdoptOrder,
     Canceled,
     CancelOrder,
     CancelReason,
     Capacity,
     EnterOrder,
+    InstrumentState,
     LogIn,
     MassCancel,
     Message,
+    MoveOut,
+    NewDay,
+    OrderState,
     OrderType,
     PostOnly,
     Rejected,
@@ -35,64 +39,35 @@ from feed.messages import (
 from gateway import events
 from gateway.events import Event
 from gateway.ouch import Liquidity
+from tools.simulation.client_streams import Told
+from tools.simulation.open_order import AS_TRIGGERED, OpenOrder
+from tools.simulation.transit import Transit
 
 NOBODY = 0  # the client of what no client sent
+_DAY = TimeInForce.DAY
 _REASONS = {int(reason): reason for reason in RejectReason}
-_RESTING = (TimeInForce.DAY, TimeInForce.GOOD_TILL_CANCEL)
-_AS_TRIGGERED = {OrderType.STOP: OrderType.MARKET, OrderType.STOP_LIMIT: OrderType.LIMIT}
-
-
-@dataclass(slots=True)
-class OpenOrder:
-    """An order, with what has become of the quantity that was asked for."""
-
-    number: int
-    client: int
-    user_ref_num: int
-    symbol: bytes
-    side: Side
-    order_type: OrderType  # as it is now: a stop that was triggered is none any more
-    time_in_force: int
-    price: int
-    stop_price: int
-    capacity: int
-    quantity: int
-    executed: int = 0
-    canceled: int = 0
-
-    @property
-    def open(self) -> int:
-        """What may still trade."""
-        return self.quantity - self.executed - self.canceled
-
-    @property
-    def may_rest(self) -> bool:
-        """Whether it stays when it has found nobody to trade with."""
-        if self.order_type in _AS_TRIGGERED:
-            return True
-        return self.order_type == OrderType.LIMIT and self.time_in_force in _RESTING
-
-    def take(self, *, executed: int = 0, canceled: int = 0) -> None:
-        """So much has been executed or canceled; never more than was open."""
-        assert executed + canceled > 0, f"nothing was taken off order {self.number}"
-        self.executed += executed
-        self.canceled += canceled
-        assert self.open >= 0, f"more was taken off order {self.number} than was open"
 
 
 class Expectation:
-    """Reads the list group by group. `streams` has each client's events, the first one's number 1.
+    """Reads a shard's list group by group. `told` is what the last one tells clients.
 
     `orders` are those that are open, by their number.
     """
 
-    def __init__(self) -> None:
-        self.streams: defaultdict[int, list[Event]] = defaultdict(list)
+    def __init__(self, transit: Transit | None = None) -> None:
+        """`transit` is that of the whole exchange."""
+        self.told: list[Told] = []
         self.orders: dict[int, OpenOrder] = {}
+        self._transit = transit or Transit()
         self._named: dict[tuple[int, int], OpenOrder] = {}  # by client and user_ref_num
         self._modes: dict[int, int] = {}  # self-trade prevention, by client
         self._touched: dict[int, OpenOrder] = {}  # in this group
         self._time_ns = 0  # of this group
+        self._leaving: InstrumentState  # of this group
+
+    def order_named(self, client: int, user_ref_num: int) -> OpenOrder | None:
+        """The open order that goes by this number."""
+        return self._named.get((client, user_ref_num))
 
     def open_quantity(self, client: int, user_ref_num: int) -> int:
         """What is open of the order that goes by this number; 0 when none does any more."""
@@ -104,6 +79,7 @@ class Expectation:
         command = group[0].message()
         self._time_ns = group[0].time_ns
         self._touched.clear()
+        self.told = []
         caused = [(frame.sequence, frame.message()) for frame in group[1:]]
         if caused and isinstance(caused[0][1], Rejected):
             assert len(caused) == 1, f"group {group[0].sequence} does more than to refuse"
@@ -123,6 +99,12 @@ class Expectation:
                 self._modes[client] = mode
             case MassCancel(client, user_ref_num, symbol) if user_ref_num:
                 self._tell(client, events.MassCanceled, user_ref_num, unpad(symbol))
+            case AdoptInstrument():
+                self._transit.arrive(command)
+            case AdoptOrder():
+                order = self._transit.adopt(sequence, command)
+                self.orders[sequence] = self._touched[sequence] = order
+                self._named[order.client, order.user_ref_num] = order
 
     def _enter(self, sequence: int, command: EnterOrder) -> None:
         order = OpenOrder(
@@ -170,6 +152,14 @@ class Expectation:
                 self._replace(event, command)
             case Triggered():
                 self._trigger(event)
+            case InstrumentState():
+                assert isinstance(command, MoveOut), f"frame {sequence} moves unasked"
+                assert event.symbol == command.symbol, f"{command} moves {event}"
+                self._leaving = event
+                self._transit.leave(event)
+            case OrderState():
+                assert isinstance(command, MoveOut), f"frame {sequence} moves unasked"
+                self._leave(sequence, event)
             case _:
                 raise AssertionError(f"frame {sequence} is out of its place: {event}")
 
@@ -230,11 +220,17 @@ class Expectation:
             unpad(command.client_order_id),
         )
 
+    def _leave(self, sequence: int, state: OrderState) -> None:
+        order = self.orders.pop(state.number, None)
+        assert order is not None, f"an order leaves that is not open: {state}"
+        del self._named[order.client, order.user_ref_num]
+        self._transit.leave_with(self._leaving, sequence, state, order)
+
     def _trigger(self, event: Triggered) -> None:
         client, user_ref_num, number, symbol, side, quantity, price = event
         order = self._order(number, client, user_ref_num)
-        assert order.order_type in _AS_TRIGGERED, f"order {number} was triggered, and is no stop"
-        order.order_type, order.stop_price = _AS_TRIGGERED[order.order_type], 0
+        assert order.order_type in AS_TRIGGERED, f"order {number} was triggered, and is no stop"
+        order.order_type, order.stop_price = AS_TRIGGERED[order.order_type], 0
         assert (symbol, side, quantity, price) == (
             order.symbol,
             order.side,
@@ -268,6 +264,14 @@ class Expectation:
                 )
             case MassCancel():
                 self._end_mass_cancel(command, caused)
+            case NewDay():
+                days = [each for each in self.orders.values() if each.time_in_force == _DAY]
+                left = [each.number for each in days if each.open]
+                assert not left, f"{command} left orders {left} of the day before open"
+            case MoveOut(symbol):
+                left = [each.number for each in self.orders.values() if each.symbol == symbol]
+                assert not left, f"{command} left orders {left} behind"
+                assert caused, f"{command} did nothing"
         for order in self._touched.values():
             if not order.open:
                 del self.orders[order.number]
@@ -300,8 +304,6 @@ class Expectation:
         return order
 
     def _tell(self, client: int, kind: type[Event], *fields: object) -> None:
-        """The next event of a client's stream."""
-        if client == NOBODY:
-            return
-        stream = self.streams[client]
-        stream.append(kind._make((len(stream) + 1, self._time_ns, *fields)))
+        """The next event of a client."""
+        if client != NOBODY:
+            self.told.append(Told(client, kind, (self._time_ns, *fields)))

@@ -1,34 +1,28 @@
 """A simulated gateway: the very objects of production, and what its shell does around them.
 
-It does what `gateway.process` and `gateway.primary_connection` do with sockets, tasks and threads.
+It does what `gateway.process` and `gateway.shard_feeds` do with sockets, tasks and threads.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from random import Random
 
 from feed.gap import GapFailure
 from feed.messages import SelfTradePrevention
-from feed.run import Run, empty_run
-from feed.settings import parse_address
-from feed.subscriber import Subscriber
 from gateway.client_connections import ClientConnections
 from gateway.clients import ClientSettings
 from gateway.closing import ClosingReason
-from gateway.dialing import Dial, Dialer, HangUp
 from gateway.gateway import Gateway, Verification
 from gateway.process import LAST_WORDS_SECONDS, VERIFIER_THREADS
 from gateway.secret_checks import SecretChecks
-from tools.simulation.holders import COMMANDS_PORT
+from tools.simulation.gateway_feed import GatewayFeed
 from tools.simulation.listening import Listening
 from tools.simulation.network import Died
-from tools.simulation.shard import EXCHANGE, SHARD, Shard
-from tools.simulation.tcp import End
+from tools.simulation.shard import EXCHANGE, Shard
 from tools.simulation.world import MILLISECOND_NS, SECOND_NS
-from zk.election import PrimaryRecord
+from zk.directory import Directory
 
 CLIENTS_PORT = "clients"
 # A gateway's invariants are checked at its every so manieth turn: they look at all that it holds.
@@ -41,7 +35,6 @@ SHORTEST_CHECK_NS, LONGEST_CHECK_NS = MILLISECOND_NS, 30 * MILLISECOND_NS
 SLOW_CHECK_SHARE = 0.05
 SLOWEST_CHECK_NS = 1200 * MILLISECOND_NS
 FAILED_CHECK_SHARE = 0.01
-NO_FRAMES = empty_run(1)
 
 _HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$Nb38aP7G8AMTYRyDWZYzAA"  # never looked at here
 
@@ -85,37 +78,18 @@ class _Alarm:
             self._act()
 
 
-class _PrimaryLine(asyncio.Protocol):
-    """The connection to a primary."""
-
-    def __init__(self, node: GatewayNode) -> None:
-        self._node = node
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._node.dialer.on_connected(self._node.network.now_ns)
-        self._node.flush()
-
-    def data_received(self, data: bytes) -> None:
-        self._node.dialer.on_data(data, self._node.network.now_ns)
-        self._node.flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._node.on_primary_lost(str(exc or "it was closed"))
-
-
 class GatewayNode(Listening):
-    """A gateway; `failure` is why it stopped, once it can't read the list any further."""
+    """A gateway, which reads the lists of all shards that its directory names."""
 
     gateway: Gateway
-    subscriber: Subscriber
-    dialer: Dialer
     connections: ClientConnections
 
     def __init__(self, shard: Shard, name: str) -> None:
+        """`shard` is the first one of the exchange."""
         super().__init__(shard, name)
-        self.failure: GapFailure | None = None
+        self.feeds: dict[int, GatewayFeed] = {}  # by shard
+        self._hears: dict[int, Callable[[bytes], None]] = {}
         self._is_stopping = False
-        self._line: End | None = None  # to a primary: a connection, or the attempt at one
         self._turns = 0
 
     def start(self) -> None:
@@ -124,23 +98,15 @@ class GatewayNode(Listening):
         shard, network, life = self.shard, self.network, self.life
         settings = shard.shape.gateway
         self._random = Random(network.random.getrandbits(64))
-        self.failure = None
         self._is_stopping = False
-        self._line = None
-        self.gateway = Gateway(EXCHANGE, settings, self._random, self.wall_clock_ns)
-        self.subscriber = Subscriber(
-            shard=SHARD,
-            source_count=len(shard.shape.retransmitter_names),
-            random=self._random,
-        )
-        self.dialer = Dialer(self.gateway, settings.uplink, self._random)
+        directory = shard.places.follow(self, self._on_directory)
+        self.gateway = Gateway(EXCHANGE, settings, self._random, self.wall_clock_ns, directory)
         self._checks = SecretChecks(self.gateway, VERIFIER_THREADS)
         self.connections = ClientConnections(
             self.gateway, settings, self.flush, lambda: network.now_ns, self._call_later
         )
-        self.member = shard.zookeeper.join(
-            self, role="gateway", holder=False, commands=None, on_change=self._on_zookeeper
-        )
+        self.feeds = {}
+        self._read_lists(directory)
         shard.tcp.listen(self, CLIENTS_PORT, self.connections.make)
         network.after(0, partial(self.do, life, self._keep_time))
 
@@ -152,56 +118,46 @@ class GatewayNode(Listening):
         """Raises AssertionError when its invariants do not hold."""
         if self.is_alive:
             self.gateway.check()
-            self.subscriber.check()
+            for feed in self.feeds.values():
+                feed.subscriber.check()
 
-    # What reaches it.
+    def hears(self, shard: int) -> Callable[[bytes], None]:
+        """What takes the packets of this shard's feed."""
+        if shard not in self._hears:
+            self._hears[shard] = partial(self._on_packet, shard)
+        return self._hears[shard]
 
-    def on_packet(self, data: bytes, source: int | None = None) -> None:
-        now_ns = self.network.now_ns
-        if source is None:
-            groups = self.subscriber.on_datagrams([data], now_ns)
-        else:
-            groups = self.subscriber.on_datagram(data, now_ns, source)
-        if groups:
-            for group in groups:
-                self.shard.witness.on_committed(group.frames)
-            self._tell_of_feed(groups.run)
-            self.flush()
-
-    def on_primary_lost(self, why: str) -> None:
-        """The connection to the primary is over."""
-        self._line = None
-        self.dialer.on_lost(why, self.network.now_ns)
-        self.flush()
+    @property
+    def failures(self) -> list[GapFailure]:
+        """Why it can't read lists any further."""
+        return [feed.failure for feed in self.feeds.values() if feed.failure is not None]
 
     def deadline_ns(self) -> int | None:
-        deadlines = (
-            self.gateway.deadline_ns,
-            self.subscriber.deadline_ns,
-            self.dialer.deadline_ns,
-        )
-        return min(deadline for deadline in deadlines if deadline is not None)
+        due_ns = [each for feed in self.feeds.values() for each in feed.deadlines_ns]
+        return min([self.gateway.deadline_ns, *due_ns])
 
     def on_due(self) -> None:
         now_ns = self.network.now_ns
-        naks = self.subscriber.on_time(now_ns)
-        self.ask(naks, self.shard.shape.retransmitter_names)
+        for feed in self.feeds.values():
+            feed.on_time()
         if self.gateway.deadline_ns <= now_ns:
             self._keep_time()
         else:
-            self._call_primary()
+            self._call_primaries()
 
     def turn(self) -> None:
-        if self.subscriber.failure is not None and self.failure is None:
-            self.failure = self.subscriber.failure
-            self.give_up(self.failure)
-            self._say_goodbye(ClosingReason.FEED_LOST)
+        for feed in self.feeds.values():
+            if feed.has_just_failed():
+                assert feed.failure is not None
+                self.give_up(feed.failure, feed.shard)
+                self._say_goodbye(ClosingReason.FEED_LOST)
         limit = 2 * self.shard.shape.gateway.uplink.pending + MOST_BEYOND_LIMIT
-        assert self.gateway.uplink.pending_count <= limit, f"{self.name}'s uplink grows"
+        for number, shard in self.gateway.shards.items():
+            assert shard.uplink.pending_count <= limit, f"{self.name}'s uplink {number} grows"
         self._turns += 1
         if self._turns % TURNS_PER_CHECK == 0:
             self.check()
-        if self._is_stopping and not (self.connections.count or self.gateway.uplink.pending_count):
+        if self._is_stopping and not (self.connections.count or self.gateway.pending_count):
             self._die()
         self.timer.set()
 
@@ -214,55 +170,39 @@ class GatewayNode(Listening):
         for verification in self._checks.take(now_ns):
             act = partial(self._verify, verification)
             self.network.after(self._check_ns(), partial(self.do, self.life, act))
-        self._call_primary()
+        self._call_primaries()
+
+    def _on_packet(self, shard: int, data: bytes) -> None:
+        feed = self.feeds.get(shard)
+        if feed is not None:
+            feed.on_packet(data)
+
+    def _on_directory(self, directory: Directory) -> None:
+        """Symbols have moved, or there are more shards."""
+        self.gateway.on_directory(directory, self.network.now_ns)
+        self._read_lists(directory)
+        self.flush()
+
+    def _read_lists(self, directory: Directory) -> None:
+        """Begin with the lists that are not read yet."""
+        for number in directory.shards:
+            if number not in self.feeds:
+                shard = self.shard.shards[number]
+                feed = self.feeds[number] = GatewayFeed(self, shard, self._random)
+                feed.join()
 
     def _keep_time(self) -> None:
-        self._tell_of_feed(NO_FRAMES)  # the epoch and the commit move without groups, too
+        self._tell_of_feeds()
         self.gateway.on_time(self.network.now_ns)
         self.flush()
 
-    def _tell_of_feed(self, run: Run) -> None:
-        subscriber = self.subscriber
-        self.gateway.on_feed(
-            run, subscriber.epoch, subscriber.committed_sequence, self.network.now_ns
-        )
+    def _tell_of_feeds(self) -> None:
+        for feed in self.feeds.values():
+            feed.tell()
 
-    def _on_zookeeper(self) -> None:
-        self.dialer.on_record(self.member.primary)
-        self._call_primary()
-
-    def _call_primary(self) -> None:
-        """Connects to the primary, or ends that, and sends it what there is to send."""
-        match self.dialer.take_action(self.network.now_ns):
-            case Dial(record):
-                self._dial(record)
-            case HangUp():
-                self._hang_up()
-        data = self.dialer.take_output()
-        if data:
-            assert self._line is not None
-            self._line.write(data)
-
-    def _dial(self, record: PrimaryRecord) -> None:
-        self._line = self.shard.tcp.connect(
-            self,
-            self.shard.holders[parse_address(record.commands).host],
-            COMMANDS_PORT,
-            partial(_PrimaryLine, self),
-            self._on_failed,
-            self.shard.shape.gateway.uplink.connect_timeout_ns,
-        )
-
-    def _on_failed(self, why: str) -> None:
-        self._line = None
-        self.dialer.on_failed(why, self.network.now_ns)
-
-    def _hang_up(self) -> None:
-        assert self._line is not None
-        was_made = self.gateway.uplink.is_connected
-        self._line.abort()
-        if not was_made:  # nothing more is heard of an attempt that is given up
-            self._on_failed("given up")
+    def _call_primaries(self) -> None:
+        for feed in self.feeds.values():
+            feed.call_primary()
 
     def _check_ns(self) -> int:
         random = self._random
@@ -275,7 +215,7 @@ class GatewayNode(Listening):
             self._checks.on_failed(verification, self.network.now_ns)
         else:
             client = client_of(self.shard, verification.name, verification.secret)
-            self._tell_of_feed(NO_FRAMES)  # it is not let in while this gateway lags behind
+            self._tell_of_feeds()  # it is not let in while this gateway lags behind
             self._checks.on_checked(verification, client, self.network.now_ns)
         self.flush()
 

@@ -24,7 +24,8 @@ from tools.simulation.catching_up import REPLAY_PORT, CatchingUp, ReplayConnecti
 from tools.simulation.hosts import Disk
 from tools.simulation.keeping import Keeping
 from tools.simulation.listening import Listening
-from tools.simulation.shard import SHARD, Shard
+from tools.simulation.network import Process
+from tools.simulation.shard import Shard
 from tools.simulation.storage import CutShort
 from zk.standing import Standing
 
@@ -102,6 +103,7 @@ class HolderNode(Listening):
         self.shard.tcp.listen(self, REPLAY_PORT, lambda: ReplayConnection(self, source))
         self.member = self.shard.zookeeper.join(
             self,
+            shard=self.shard.number,
             role=self.role,
             holder=True,
             commands=self.commands,
@@ -176,6 +178,7 @@ class HolderNode(Listening):
             assert decode_frame(last).is_end, f"{self.name} acknowledges a part of a group"
 
     def on_packet(self, data: bytes, source: int | None = None) -> None:
+        """A datagram of the feed, or the answer of the peer with this number."""
         if source is None:
             self.core.on_datagrams([data], self.network.now_ns)
         else:
@@ -185,20 +188,20 @@ class HolderNode(Listening):
         """A datagram of another holder."""
         self.core.on_word(data, sender, self.network.now_ns)
 
-    def on_nak(self, data: bytes, asker: Listening, life: int, source: int) -> None:
-        """A NAK; its answers go back."""
+    def on_nak(self, data: bytes, asker: Process, life: int, take: Callable[[bytes], None]) -> None:
+        """A NAK; its answers go back to the asker, in this life of it, which is to take them."""
         answers = self.core.on_nak(data, asker.name, self.network.now_ns)
         if asker.life != life or asker.name in self.shard.starved:
             return
         for answer in answers:
             self.shard.witness.on_answer(self.name, answer)
-            self.network.send(self, asker, partial(asker.on_packet, source=source), answer)
+            self.network.send(self, asker, take, answer)
 
     def deadline_ns(self) -> int | None:
         return self.core.deadline_ns
 
     def on_due(self) -> None:
-        self.ask(self.core.on_time(self.network.now_ns), self.peers)
+        self.ask(self.core.on_time(self.network.now_ns), self.peers, self.shard, self.on_packet)
 
     def is_stuck(self) -> bool:
         """Whether it can't go on without a replay."""
@@ -304,7 +307,7 @@ class HolderNode(Listening):
         self.peers = [name for name in (*ordinary, *last_resort) if name != self.name]
         shape = self.shard.shape
         return Holder(
-            HolderIdentity(SHARD, self.name, incarnation),
+            HolderIdentity(self.shard.number, self.name, incarnation),
             peer_count=len(self.peers),
             last_resort_count=sum(name in last_resort for name in self.peers),
             random=self.network.random,

@@ -15,6 +15,7 @@ from feed.schema import ReplayKind
 from feed.snapshot import WholeSnapshot
 from retransmitter.retransmitter import Retransmitter
 from tools.simulation.holder_node import HolderNode
+from tools.simulation.network import Process
 from tools.simulation.shard import Shard
 from tools.simulation.world import MILLISECOND_NS
 
@@ -181,15 +182,12 @@ class ReplicaNode(HolderNode):
         shard = self.shard
         # Holders have the system drop what only tells of a commit.
         holders = {} if decode_packet(packet).header.flags & COMMIT else shard.holders
-        self.network.multicast(
-            self,
-            (
-                (node, node.on_packet)
-                for nodes in (holders, shard.subscribers, shard.gateways)
-                for node in nodes.values()
-            ),
-            packet,
-        )
+        readers: list[tuple[Process, Callable[[bytes], None]]] = [
+            *((node, node.on_packet) for node in holders.values()),
+            *((node, node.on_packet) for node in shard.subscribers.values()),
+            *((node, node.hears(shard.number)) for node in shard.gateways.values()),
+        ]
+        self.network.multicast(self, readers, packet)
         shard.witness.on_multicast(self.name, self.life, packet)
         if shard.packets is not None:
             shard.packets.append(packet)

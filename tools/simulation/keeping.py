@@ -10,7 +10,7 @@ from feed.journal import Journal, JournalPolicy
 from feed.snapshot_folder import SnapshotFolder
 from feed.storage import StorageError
 from tools.simulation.hosts import Disk
-from tools.simulation.shard import EXCHANGE, SHARD
+from tools.simulation.shard import EXCHANGE
 from tools.simulation.storage import CutShort
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Keeping:
         self.journal = Journal.open(
             disk.journal,
             exchange=EXCHANGE,
-            shard=SHARD,
+            shard=node.shard.number,
             holder=node.name,
             policy=JournalPolicy(shape.sync, shape.sync_interval_ns, shape.segment_bytes),
             boot=boot,

@@ -1,7 +1,7 @@
 """A simulated process that reads the feed, and asks for what it lacks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from feed.gap import DEFAULT_REPAIR_POLICY, GapFailure, Nak
@@ -22,10 +22,6 @@ class Listening(Process, ABC):
         self.timer = Timer(shard.network.world, lambda: None, lambda: None)
 
     @abstractmethod
-    def on_packet(self, data: bytes, source: int | None = None) -> None:
-        """A datagram of the feed, or the answer of the peer with this number."""
-
-    @abstractmethod
     def deadline_ns(self) -> int | None:
         """When something is due."""
 
@@ -42,11 +38,11 @@ class Listening(Process, ABC):
             lambda: self.do(life, self.on_due),
         )
 
-    def give_up(self, failure: GapFailure) -> None:
-        """It can't have a part of the list; raises AssertionError if it should have had it."""
+    def give_up(self, failure: GapFailure, shard: Shard) -> None:
+        """It can't have a part of a list; raises AssertionError if it should have had it."""
         self.note("can't read the list any further: {}", failure)
         assert "retransmitter" in failure.reason, f"{self.name}: {failure}"
-        is_excused = self._lacked_repairs(failure.first_sequence)
+        is_excused = lacked_repairs(shard, failure.first_sequence)
         assert is_excused, f"{self.name} was not helped: {failure}"
         self.start_again_later()
 
@@ -60,26 +56,31 @@ class Listening(Process, ABC):
         elif not self.is_alive:
             self.start()
 
-    def _lacked_repairs(self, sequence: int) -> bool:
-        """Whether something has kept all retransmitters from helping it with a frame, not long ago,
-        or will ever: one that has lost its disk may begin its list with a snapshot."""
-        network, shard = self.network, self.shard
-        since_ns = network.now_ns - DEFAULT_REPAIR_POLICY.give_up_silent_after_ns
-        return (
-            not network.is_whole
-            or network.healed_ns > since_ns
-            or all(
-                not retransmitter.runs
-                or retransmitter.steady_since_ns > since_ns
-                or retransmitter.holder.list.first_sequence > sequence
-                for retransmitter in map(shard.holders.__getitem__, shard.shape.retransmitter_names)
-            )
-        )
-
-    def ask(self, naks: Sequence[Nak], peers: Sequence[str]) -> None:
-        """Send NAKs, each to the holder that its source number stands for."""
+    def ask(
+        self, naks: Sequence[Nak], peers: Sequence[str], shard: Shard, take: Callable[..., None]
+    ) -> None:
+        """Send NAKs, each to the holder of the shard that its source number stands for; `take` gets
+        each datagram that answers, and its `source`."""
         for source, data in naks:
-            peer = self.shard.holders[peers[source]]
+            peer = shard.holders[peers[source]]
+            answered = partial(take, source=source)
             self.network.send(
-                self, peer, partial(peer.on_nak, asker=self, life=self.life, source=source), data
+                self, peer, partial(peer.on_nak, asker=self, life=self.life, take=answered), data
             )
+
+
+def lacked_repairs(shard: Shard, sequence: int) -> bool:
+    """Whether something has kept all retransmitters from helping with a frame, not long ago, or
+    will ever: one that has lost its disk may begin its list with a snapshot."""
+    network = shard.network
+    since_ns = network.now_ns - DEFAULT_REPAIR_POLICY.give_up_silent_after_ns
+    return (
+        not network.is_whole
+        or network.healed_ns > since_ns
+        or all(
+            not retransmitter.runs
+            or retransmitter.steady_since_ns > since_ns
+            or retransmitter.holder.list.first_sequence > sequence
+            for retransmitter in map(shard.holders.__getitem__, shard.shape.retransmitter_names)
+        )
+    )

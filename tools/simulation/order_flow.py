@@ -82,6 +82,7 @@ class OrderFlow:
         self._flow = ClientFlow(seed, program, self._instruments)
         self._numbers: dict[int, int] = {}  # user_ref_nums by the flow's keys
         self._recent: deque[int] = deque(maxlen=REMEMBERED)
+        self._asked = 0  # how often for nothing but an answer
         self._draws: dict[Callable[[int], Sending], int] = {  # with the share of each
             self._load: 55,
             self._close: 30,
@@ -101,9 +102,18 @@ class OrderFlow:
             self._recent.append(number)
         return sending
 
+    def plain(self, number: int, symbol: str) -> Sending:
+        """An order that rests or trades."""
+        instrument = next(each for each in self._instruments if each.symbol == symbol)
+        price = self._price(instrument)
+        return self._order(number, symbol, Side.BUY, instrument.lot_size, price=price)
+
     def without_effect(self, number: int) -> Sending:
-        """A command that is answered, and changes nothing."""
-        return self._order(number, UNKNOWN_SYMBOL, Side.BUY, 1, price=100)
+        """A command that is answered, and changes nothing; of one symbol after the other, since an
+        answer says nothing of other symbols."""
+        self._asked += 1
+        symbol = self._instruments[self._asked % len(self._instruments)].symbol
+        return self._order(number, symbol, Side.BUY, 0, price=100)
 
     def _load(self, number: int) -> Sending:
         command = self._flow.next_command()
@@ -191,7 +201,7 @@ class OrderFlow:
         symbol, price = instrument.symbol, self._price(instrument)
         match self._random.randrange(7):
             case 0:
-                return self.without_effect(number)
+                return self._order(number, UNKNOWN_SYMBOL, Side.BUY, 1, price=100)
             case 1:
                 return self._order(number, symbol, Side.BUY, 0, price=price)
             case 2:

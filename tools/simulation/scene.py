@@ -10,6 +10,7 @@ from tools.simulation.cluster import Cluster
 from tools.simulation.holder_node import HolderNode
 from tools.simulation.holders import ReplicaNode
 from tools.simulation.network import Process
+from tools.simulation.operator import Operator
 from tools.simulation.world import MILLISECOND_NS
 
 Mend = Callable[[], None]
@@ -35,11 +36,13 @@ class Scene:
     def __init__(
         self, cluster: Cluster, random: Random, *, interval_ns: int = MILLISECOND_NS
     ) -> None:
-        """Each client sends an order in each interval, while it has any."""
+        """Each client sends an order in each interval, while it has any. The cluster is that of the
+        shard that the faults befall."""
         self.cluster = cluster
         self.random = random
         self.interval_ns = interval_ns
         self.weather = cluster.network.weather  # as it is when there is no storm
+        self.operator: Operator | None = None  # where there are several shards
         self._forgetful: set[str] = set()
         self._has_zookeeper_forgotten = False
 
@@ -55,9 +58,10 @@ class Scene:
 
     @property
     def remembers_all(self) -> bool:
-        """Whether nobody has forgotten since the last calm, and all have journals."""
+        """Whether nobody has forgotten since the last calm, and all have journals, so that
+        ZooKeeper may forget everything; not while other shards go on meanwhile."""
         has_journals = all(node.disk is not None for node in self.cluster.holders.values())
-        return has_journals and not self._forgetful
+        return has_journals and not self._forgetful and len(self.cluster.clusters) == 1
 
     def may_lose(self, nodes: Iterable[Process], loss: Loss = Loss.PROCESS) -> bool:
         """Whether all of these may lose that now; notes who forgets by it."""

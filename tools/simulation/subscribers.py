@@ -7,7 +7,7 @@ from feed.schema import ReplayKind
 from feed.subscriber import Group, Subscriber
 from tools.simulation.catching_up import CatchingUp
 from tools.simulation.listening import Listening
-from tools.simulation.shard import SHARD, Shard
+from tools.simulation.shard import Shard
 
 
 class SubscriberNode(Listening):
@@ -25,7 +25,7 @@ class SubscriberNode(Listening):
         self.groups = []
         self.books = Books()
         self.subscriber = Subscriber(
-            shard=SHARD,
+            shard=self.shard.number,
             source_count=len(self.shard.shape.retransmitter_names),
             random=self.network.random,
         )
@@ -46,6 +46,7 @@ class SubscriberNode(Listening):
         return [frame.data for group in self.groups for frame in group.frames]
 
     def on_packet(self, data: bytes, source: int | None = None) -> None:
+        """A datagram of the feed, or the answer of the retransmitter with this number."""
         now_ns = self.network.now_ns
         if source is None:
             groups = self.subscriber.on_datagrams([data], now_ns)
@@ -63,11 +64,11 @@ class SubscriberNode(Listening):
 
     def on_due(self) -> None:
         naks = self.subscriber.on_time(self.network.now_ns)
-        self.ask(naks, self.shard.shape.retransmitter_names)
+        self.ask(naks, self.shard.shape.retransmitter_names, self.shard, self.on_packet)
 
     def turn(self) -> None:
         if self.subscriber.failure is not None:
-            self.give_up(self.subscriber.failure)
+            self.give_up(self.subscriber.failure, self.shard)
             self.kill()
         else:
             self.catching_up.wake()

@@ -7,6 +7,7 @@ time-out ends, with its nodes, whatever its client knows of that.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
@@ -41,23 +42,57 @@ class _Session:
         return self.link.member.process.name
 
 
+@dataclass(slots=True)
+class Realm:
+    """Who led one shard, and when."""
+
+    nodes: ShardNodes
+    epoch: int = 0  # the newest one granted
+    grants: list[tuple[int, str]] = field(default_factory=list)  # in their order, with who got it
+    # The epochs that were tried for, and by whom.
+    attempts: list[tuple[int, str]] = field(default_factory=list)
+
+
 class Ensemble:
-    """The servers of one shard's ZooKeeper, and the network between them and the processes."""
+    """The servers of an exchange's ZooKeeper, and the network between them and the processes."""
 
     def __init__(
         self, network: Network, *, session_timeout_ns: int, exchange: str = "SIM", shard: int = 1
     ) -> None:
-        self.epoch = 0  # the newest one granted
-        self.grants: list[tuple[int, str]] = []  # in their order, with who got it
-        self.attempts: list[tuple[int, str]] = []  # the epochs that were tried for, and by whom
+        """`shard` is the first one; others come with those who join them."""
         self.has_quorum = True
         self._network = network
         self._random = Random(network.random.getrandbits(64))
         self._session_timeout_ns = session_timeout_ns
-        self._nodes = ShardNodes.of("/lockstep", exchange, shard)
+        self._exchange = exchange
+        self._first = shard
+        self._realms: dict[int, Realm] = {}
         self._history = History()
         self._sessions: dict[int, _Session] = {}  # those that live
-        self._members: dict[str, SimulatedMember] = {}
+        self._members: dict[tuple[str, int], SimulatedMember] = {}  # by process and shard
+
+    def realm(self, shard: int) -> Realm:
+        """What is known of a shard."""
+        realm = self._realms.get(shard)
+        if realm is None:
+            nodes = ShardNodes.of("/lockstep", self._exchange, shard)
+            realm = self._realms[shard] = Realm(nodes)
+        return realm
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch that was granted in the first shard."""
+        return self.realm(self._first).epoch
+
+    @property
+    def grants(self) -> list[tuple[int, str]]:
+        """What was granted in the first shard."""
+        return self.realm(self._first).grants
+
+    @property
+    def attempts(self) -> list[tuple[int, str]]:
+        """What was tried for in the first shard."""
+        return self.realm(self._first).attempts
 
     @property
     def clients(self) -> list[str]:
@@ -78,17 +113,19 @@ class Ensemble:
         commands: str | None,
         on_change: Callable[[], None],
         memory: str = "",
+        shard: int | None = None,
     ) -> SimulatedMember:
         """A process has started; `commands` is where a replica takes them as primary, `memory`
-        names what it remembers of earlier ones."""
+        names what it remembers of earlier ones. The shard is the first one, unless it is named."""
+        shard = self._first if shard is None else shard
         started_ns = process.wall_clock_ns() + self._random.randrange(START_JITTER_NS)
         presence = Presence(
-            self._nodes,
+            self.realm(shard).nodes,
             Identity(process.name, role, holder, commands, started_ns, memory),
             return_time_ns=self._session_timeout_ns,
         )
-        member = SimulatedMember(self, process, presence, on_change)
-        self._members[process.name] = member
+        member = SimulatedMember(self, process, presence, on_change, shard)
+        self._members[process.name, shard] = member
         self._network.after(0, partial(self._dial, member))
         return member
 
@@ -118,8 +155,9 @@ class Ensemble:
             self._history.sessions.discard(session.number)
         self._sessions.clear()
         self._history.append({})
-        self.epoch = 0
-        self.grants.clear()
+        for realm in self._realms.values():
+            realm.epoch = 0
+            realm.grants.clear()
 
     def drop_connection(self, name: str) -> None:
         """The server of this process is gone; its session goes on, on another one."""
@@ -135,9 +173,11 @@ class Ensemble:
 
     def check(self) -> None:
         """Raises AssertionError when its books are not in order, or an epoch was granted twice."""
-        epochs = [epoch for epoch, _ in self.grants]
-        assert epochs == sorted(set(epochs)), f"epochs were not granted one by one: {self.grants}"
-        assert self.epoch >= max(epochs, default=0), "a granted epoch is forgotten"
+        for realm in self._realms.values():
+            epochs = [epoch for epoch, _ in realm.grants]
+            is_one_by_one = epochs == sorted(set(epochs))
+            assert is_one_by_one, f"epochs were not granted one by one: {realm.grants}"
+            assert realm.epoch >= max(epochs, default=0), "a granted epoch is forgotten"
         assert self._history.sessions == set(self._sessions), "these are not those that live"
         for path, node in self._history.tree.items():
             assert not node.owner or node.owner in self._sessions, f"{path} outlives its session"
@@ -286,9 +326,10 @@ class Ensemble:
             self._request_is_on_its_way(link, self._latency_ns() + self._latency_ns())
         record = self._taken(request) if isinstance(request, Write) else None
         if record is not None:
-            self.attempts.append((record.epoch, record.name))
+            realm = self.realm(link.member.shard)
+            realm.attempts.append((record.epoch, record.name))
             if history.newest is not before:
-                self.grants.append((record.epoch, record.name))
+                realm.grants.append((record.epoch, record.name))
                 link.member.process.note("is granted epoch {}", record.epoch)
         if history.newest is not before:
             self._on_new_state()
@@ -305,8 +346,9 @@ class Ensemble:
 
     def _on_new_state(self) -> None:
         """The servers hear of it in their time."""
-        node = self._history.tree.get(self._nodes.epoch)
-        self.epoch = 0 if node is None else decode_epoch(node.data)
+        for realm in self._realms.values():
+            node = self._history.tree.get(realm.nodes.epoch)
+            realm.epoch = 0 if node is None else decode_epoch(node.data)
         for session in self._sessions.values():
             self._catch_up_later(session.link)
 

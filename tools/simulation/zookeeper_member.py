@@ -61,8 +61,10 @@ class SimulatedMember(Participant):
         process: Process,
         presence: Presence,
         on_change: Callable[[], None],
+        shard: int,
     ) -> None:
         super().__init__(presence, on_change)
+        self.shard = shard
         self.process = process
         self.session = 0  # the newest one's number
         self.seen = 0  # the number of the newest state that an answer came from

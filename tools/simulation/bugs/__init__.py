@@ -9,6 +9,7 @@ from tools.simulation.bugs.leading import LEADING
 from tools.simulation.bugs.machine import MACHINE
 from tools.simulation.bugs.reading import READING
 from tools.simulation.bugs.serving import SERVING
+from tools.simulation.bugs.sharding import SHARDING
 from tools.simulation.bugs.storing import STORING
 from tools.simulation.bugs.trading import TRADING
 from tools.simulation.planted import PlantedBug
@@ -22,4 +23,5 @@ CATALOGUE: tuple[PlantedBug, ...] = (
     *ELECTING,
     *SERVING,
     *TRADING,
+    *SHARDING,
 )

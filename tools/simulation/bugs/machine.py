@@ -9,11 +9,10 @@ from tools.simulation.planted import Patch, PlantedBug
 _SETTING_MADE_ON_ADMISSION = (
     Patch(
         Market,
-        "admits",
-        "current = 0 if known is None else known.login\n",
-        "current = 0 if known is None else known.login\n"
-        "            client = self.clients.setdefault(command.client, Client())\n"
-        "            client.self_trade_prevention = command.self_trade_prevention\n",
+        "_admits_log_in",
+        "    client = self.clients.get(command.client) or Client()\n",
+        "    client = self.clients.setdefault(command.client, Client())\n"
+        "    client.self_trade_prevention = command.self_trade_prevention\n",
     ),
     Patch(
         Market,
@@ -32,8 +31,8 @@ MACHINE = (
             Patch(
                 Market,
                 "admits",
-                "return client is not None and command.user_ref_num > client.last_user_ref_num",
-                "if client is None or command.user_ref_num <= client.last_user_ref_num:\n"
+                "return client is not None and _is_new(client, command.user_ref_num)",
+                "if client is None or not _is_new(client, command.user_ref_num):\n"
                 "                return False\n"
                 "            client.last_user_ref_num = command.user_ref_num\n"
                 "            return True",
@@ -50,7 +49,8 @@ MACHINE = (
             Patch(
                 Market,
                 "_client_under",
-                "return client if client is not None and login == client.login else None",
+                "return client if client is not None and login == client.login and login != 0"
+                " else None",
                 "return client",
             ),
         ),

@@ -3,7 +3,7 @@
 from gateway import translate
 from gateway.gateway import Gateway
 from gateway.session import Session
-from gateway.streams import Streams
+from gateway.shards import Shards
 from gateway.uplink import Uplink
 from tools.simulation.planted import Patch, PlantedBug
 
@@ -22,9 +22,9 @@ _RESUME_ONE_TOO_EARLY = """\
 """
 _NUMBERED_REFUSAL = """\
 from array import array
-            from gateway.soup import SequencedData
-            packet = SequencedData(encode_refusal(message, self._wall_clock_ns())).encode()
-            self.stream.extend(packet, array("I", [len(packet)]))\
+    from gateway.soup import SequencedData
+    packet = SequencedData(encode_refusal(refusal, self._wall_clock_ns())).encode()
+    self.stream.extend(packet, array("I", [len(packet)]))\
 """
 
 SERVING = (
@@ -152,8 +152,8 @@ SERVING = (
         (
             Patch(
                 Session,
-                "_command",
-                "self._answer(encode_refusal(message, self._wall_clock_ns()), now_ns)",
+                "refuse",
+                "self._answer(encode_refusal(refusal, self._wall_clock_ns()), now_ns)",
                 _NUMBERED_REFUSAL,
             ),
         ),
@@ -165,15 +165,15 @@ SERVING = (
         (Patch(Session, "accept", _RESUME, _RESUME_ONE_TOO_EARLY),),
     ),
     PlantedBug(
-        "one number too many called used",
-        "A gateway tells a client that its next user_ref_num is used already: the client does not"
-        " send that command again, and it is lost.",
+        "the last number called unused",
+        "A gateway tells a client that the last user_ref_num it has used comes next: what a program"
+        " that starts anew enters under it is taken for a repeat, and lost.",
         (
             Patch(
                 Session,
                 "_command",
-                "last = self.stream.last_user_ref_num",
-                "last = self.stream.last_user_ref_num + 1",
+                "last = self._last_user_ref_num()",
+                "last = max(self._last_user_ref_num() - 1, 0)",
             ),
         ),
     ),
@@ -190,10 +190,10 @@ SERVING = (
             ),
             # The compiled kernel would not know of it.
             Patch(
-                Streams,
-                "apply",
-                "    told = []\n",
-                "    from gateway._streams_py import tell\n    told = []\n",
+                Shards,
+                "_hear",
+                "    told = tell(groups)\n",
+                "    from gateway._streams_py import tell\n    told = tell(groups)\n",
             ),
         ),
     ),

@@ -13,22 +13,20 @@ TRADING = (
             Patch(
                 ClientSession,
                 "_on_account",
-                "    for payload in self.unanswered.to_resend(next_user_ref_num):\n"
-                "        self._send(payload)\n",
+                "self._send_again(self.unanswered.resend())\n",
                 "",
             ),
         ),
     ),
     PlantedBug(
         "the first missing one not sent again",
-        "A client sends again what comes after the next user_ref_num, and not the one with that"
-        " number: a command is lost.",
+        "A client sends again what it has no answer to but for the first of it: a command is lost.",
         (
             Patch(
                 Unanswered,
-                "to_resend",
-                "key >= next_user_ref_num",
-                "key > next_user_ref_num",
+                "resend",
+                "[kept.payload for kept in self._kept.values()]",
+                "[kept.payload for kept in self._kept.values()][1:]",
             ),
         ),
     ),
@@ -39,9 +37,9 @@ TRADING = (
         (
             Patch(
                 Unanswered,
-                "to_resend",
-                "if key < 0 or key >= next_user_ref_num",
-                "if key >= next_user_ref_num",
+                "resend",
+                "for kept in self._kept.values()",
+                "for key, kept in self._kept.items() if key > 0",
             ),
         ),
     ),
