@@ -55,13 +55,16 @@ _COMMANDS = (
     _Command("gateway", "tools.roles", "run_gateway", "Run a gateway.", _RUN),
     _Command("zookeeper", "tools.roles", "run_zookeeper", "Run ZooKeeper, to try things.", _RUN),
     _Command("client", "tools.clients", "client_app", "Say who may log in.", _RUN),
-    _Command("status", "tools.operate", "status", "Show who leads, and who is how far.", _RUN),
+    _Command("status", "tools.status", "status", "Show who leads, and who is how far.", _RUN),
     _Command("journal", "tools.journal.command", "journal_app", "See to what is on disk.", _RUN),
     _Command("audit", "tools.audit.command", "audit", "Prove what happened, from disk.", _RUN),
     _Command("drill", "tools.drill.command", "drill_app", "Break it, and lose nothing.", _RUN),
     _Command("halt", "tools.operate", "halt", "Halt an instrument.", _RUN),
     _Command("resume", "tools.operate", "resume", "Let a halted instrument trade again.", _RUN),
     _Command("new-day", "tools.operate", "new_day", "Begin another trading day.", _RUN),
+    _Command("add-symbol", "tools.shards", "add_symbol", "List another instrument.", _RUN),
+    _Command("move", "tools.shards", "move", "Move an instrument to another shard.", _RUN),
+    _Command("add-shard", "tools.shards", "add_shard", "Take another shard into use.", _RUN),
 )
 
 

@@ -1,4 +1,4 @@
-"""An independent subscriber: it recovers gaps, keeps the books and the tape, and counts."""
+"""An independent subscriber of one list: recovers gaps, keeps the books and the tape, counts."""
 
 import asyncio
 import time
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 from feed.book import Books
 from feed.digest import ListDigest
 from feed.faults import Faults
+from feed.gap import GapFailure
 from feed.messages import Epoch, Trade, unpad
 from feed.schema import FrameType, ReplayKind
 from feed.settings import Address
@@ -19,7 +20,7 @@ from tools.configuration import Configuration
 from tools.console import CommandError, Summary
 from tools.view import TapeEntry
 
-_TAPE_LENGTH = 200  # more than the tallest terminal shows
+TAPE_LENGTH = 200  # more than the tallest terminal shows
 _REIGNS_KEPT = 1000  # of the newest: more takeovers than anybody looks back on
 
 
@@ -53,9 +54,11 @@ class Observer:
         on_groups: Callable[[Sequence[Group]], None] | None = None,
         on_snapshot: Callable[[int], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        tape: deque[TapeEntry] | None = None,
     ) -> None:
+        """`tape` is where trades are put, if others put theirs there, too."""
         self.books = Books()
-        self.tape: deque[TapeEntry] = deque(maxlen=_TAPE_LENGTH)  # newest first
+        self.tape = deque(maxlen=TAPE_LENGTH) if tape is None else tape  # newest first
         self.commands = 0
         self.frames = 0
         self.trades = 0
@@ -94,15 +97,24 @@ class Observer:
 
         Raises FeedError when a gap can't be filled, and what was raised where groups are taken.
         """
-        failed = self._subscription.failed
+        failed = self.failed
         stopped = asyncio.ensure_future(stop.wait())
         either: set[asyncio.Future[Any]] = {failed, stopped}
         try:
             await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-        if failed.done():
-            failure = failed.result()
+        self.require_sound()
+
+    @property
+    def failed(self) -> asyncio.Future[GapFailure]:
+        """Done when the list can't be read any further; from `start` on."""
+        return self._subscription.failed
+
+    def require_sound(self) -> None:
+        """Raise what has ended the reading of the list, if anything has."""
+        if self.failed.done():
+            failure = self.failed.result()
             raise FeedError(
                 f"frames {failure.first_sequence} to {failure.last_sequence} can't be had: "
                 f"{failure.reason}"

@@ -17,6 +17,7 @@ from tools.child import Child, ChildError
 from tools.configuration import Configuration
 from tools.console import ExitStatus, Summary, print_json, stop_on_signals
 from tools.fleet import ZOOKEEPER, Fleet
+from tools.kept_directory import KeptDirectory
 from tools.only_run import only_run_of
 from tools.options import ConfigurationOption, JsonOption
 from tools.replicas import Status, Statuses, ask_replicas, describe, find_primary
@@ -61,7 +62,9 @@ class Run:
         self._restarts: dict[str, Restarts] = {}
         self._given_up: list[str] = []
         self._failed: list[str] = []  # to stop
-        self._last: Status | None = None  # the primary's, when it was last seen
+        self._last: dict[int, Status] = {}  # each shard's primary's, when it was last seen
+        self._directory: KeptDirectory | None = None  # beside an embedded ZooKeeper
+        self._may_start = asyncio.Event()  # all that needs a ZooKeeper
 
     async def run(self, stop: asyncio.Event) -> Summary:
         """Run until `stop` is set, or no process is left; what came of it."""
@@ -71,9 +74,13 @@ class Run:
         self._restarts = {name: Restarts() for name in names}
         keepers = [asyncio.ensure_future(self._keep(name)) for name in names]
         stopping = asyncio.ensure_future(stop.wait())
-        watching = asyncio.ensure_future(self._watch_list())
+        watching = [
+            asyncio.ensure_future(self._watch_list(shard, view))
+            for shard, view in self._configuration.by_shard().items()
+        ]
         kept = asyncio.gather(*keepers)
-        ends: set[asyncio.Future[Any]] = {stopping, watching, kept}
+        restoring = asyncio.ensure_future(self._restore_directory())
+        ends: set[asyncio.Future[Any]] = {stopping, *watching, kept, restoring}
         try:
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -82,6 +89,8 @@ class Run:
             for task in ends:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
+            if self._directory is not None:
+                await self._directory.stop()
             await self._stop()
         return self._summary()
 
@@ -93,6 +102,7 @@ class Run:
             if self._options.zookeeper:
                 self._say(f"nobody listens at {hosts}: an embedded ZooKeeper is started there")
                 self._fleet.add_zookeeper()
+                self._directory = KeptDirectory(self._configuration)
             else:
                 self._say(f"nobody listens at {hosts}: without a ZooKeeper nobody can lead")
         self._fleet.add_roles(lambda name: self._options.configuration)
@@ -101,6 +111,8 @@ class Run:
 
     async def _keep(self, name: str) -> None:
         """Start a process, and start it again when it dies, until it has died too often."""
+        if name != ZOOKEEPER:
+            await self._may_start.wait()
         while True:
             begin_ns = time.monotonic_ns()
             child = await self._fleet.launch(name)
@@ -118,6 +130,17 @@ class Run:
                 return
             await asyncio.sleep(wait_ns / _SECOND_NS)
             self._say(f"{name} is started again")
+
+    async def _restore_directory(self) -> None:
+        """Let nobody else start before an embedded ZooKeeper knows where everything is."""
+        if self._directory is not None:
+            if not self._directory.is_needed:
+                self._may_start.set()
+            while not self._are_ready([ZOOKEEPER]):
+                await asyncio.sleep(_LOOK_EVERY_S)
+            await self._directory.start()
+        self._may_start.set()
+        await asyncio.Event().wait()
 
     def _wait_after_death(self, name: str, child: Child) -> int | None:
         """In how many nanoseconds it is started again; None when it is not, which is told."""
@@ -148,24 +171,25 @@ class Run:
         finally:
             ready.cancel()
 
-    async def _watch_list(self) -> None:
-        """Tell who leads, each time that this changes, and when nobody does for long."""
+    async def _watch_list(self, shard: int, view: Configuration) -> None:
+        """Tell who leads in a shard, each time that this changes, and when nobody does for long."""
+        where = f"shard {shard}: " if self._configuration.shards else ""
         told: object = None
         led_ns = time.monotonic_ns()
         while True:
-            statuses = await ask_replicas(self._configuration)
+            statuses = await ask_replicas(view)
             primary = find_primary(statuses)
             now_ns = time.monotonic_ns()
             if primary is not None:
-                self._last, led_ns = primary, now_ns
+                self._last[shard], led_ns = primary, now_ns
                 if told != (told := (primary["name"], primary["epoch"])):
-                    self._say(leading(primary))
+                    self._say(where + leading(primary))
             elif not self._are_ready(statuses):
                 led_ns = now_ns  # nobody can lead yet
             elif now_ns - led_ns > _LEADERLESS_FOR_S * _SECOND_NS:
                 words = "; ".join([describe(statuses), *self._complaints(statuses)])
                 if told != (told := words):
-                    self._say(words)
+                    self._say(where + words)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def _are_ready(self, names: Iterable[str]) -> bool:
@@ -193,21 +217,33 @@ class Run:
             self._say(str(error).rstrip())
 
     def _summary(self) -> Summary:
-        last = self._last or {}
-        last = self._fleet.summaries.get(last.get("name", ""), last)  # how it was when it ended
         seconds = (time.monotonic_ns() - self._begin_ns) / _SECOND_NS
+        shards = {shard: self._led(shard) for shard in self._configuration.by_shard()}
+        is_one = not self._configuration.shards
         return {
             "exchange": self._configuration.exchange,
             "zookeeper": "embedded" if ZOOKEEPER in self._fleet.names else "external",
-            "primary": last.get("name"),
-            "epoch": last.get("epoch"),
-            "sequence": last.get("sequence"),
-            "committed_sequence": last.get("committed_sequence"),
+            **(
+                next(iter(shards.values()))
+                if is_one
+                else {"shards": {str(shard): led for shard, led in shards.items()}}
+            ),
             "seconds": round(seconds, 1),
             "restarts": {name: each.count for name, each in self._restarts.items() if each.count},
             "given_up": self._given_up,
             "failures": self._failed,
             "processes": self._fleet.summaries,
+        }
+
+    def _led(self, shard: int) -> Summary:
+        """Who led in a shard at the end, and how far its list was."""
+        last = self._last.get(shard, {})
+        last = self._fleet.summaries.get(last.get("name", ""), last)  # how it was when it ended
+        return {
+            "primary": last.get("name"),
+            "epoch": last.get("epoch"),
+            "sequence": last.get("sequence"),
+            "committed_sequence": last.get("committed_sequence"),
         }
 
 
@@ -294,7 +330,7 @@ def run(
     if as_json:
         print_json(summary)
     else:
-        say(_told(summary))
+        say(told(summary))
     if summary["given_up"] or summary["failures"]:
         sys.exit(ExitStatus.FAILED)
 
@@ -305,13 +341,20 @@ async def _until_stopped(runner: Run) -> Summary:
     return await runner.run(stop)
 
 
-def _told(summary: Summary) -> str:
+def told(summary: Summary) -> str:
     """The summary for people."""
-    words = f"stopped after {summary['seconds']:,.1f} s"
-    if summary["primary"] is None:
-        return f"{words}; nobody ever led"
     restarts = sum(summary["restarts"].values())
+    shards = summary.get("shards") or {"": summary}
+    ends = [
+        (f"shard {shard}: " if shard else "")
+        + (
+            "nobody ever led"
+            if led["primary"] is None
+            else f"{led['primary']} led in epoch {led['epoch']}, {led['sequence']:,} frames"
+        )
+        for shard, led in shards.items()
+    ]
     return (
-        f"{words}: {summary['primary']} led in epoch {summary['epoch']}, {summary['sequence']:,} "
-        f"frames; processes started again: {restarts}"
+        f"stopped after {summary['seconds']:,.1f} s: {'; '.join(ends)}; processes started again: "
+        f"{restarts}"
     )

@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from feed.messages import symbol_field
 from gateway.client_errors import ClientError, LoginRejected
 from gateway.events import Accepted, Canceled, Event, Executed, Rejected
+from gateway.orders import order_symbol
 from gateway.soup import LoginRejectReason
 from tools.configuration import Configuration
 from tools.console import CommandError, ExitStatus, UsageError, print_json
@@ -154,7 +154,7 @@ def send(
     if side is None or quantity is None or symbol is None:
         raise UsageError("what is to be sent? As in: buy 100 AAPL --price 187.25")
     try:
-        symbol_field(symbol)
+        order_symbol(symbol)
     except ValueError as error:
         raise UsageError(str(error)) from error
     order = NewOrder(

@@ -27,8 +27,10 @@ class Settled(NamedTuple):
     failure: str | None  # why not everybody could get so far
 
 
-async def settle(exchange: Exchange, observer: Observer) -> Settled:
+async def settle(exchange: Exchange, observer: Observer, shard: int | None = None) -> Settled:
     """Wait until nothing moves any more, and the observer and every replica have all of the list.
+
+    `shard` says whose list that is, where there are several.
 
     Nobody may enter orders any more. It does not wait for ever: what is still lacking then is lost.
     Raises CommandError when there is no primary at the end.
@@ -36,13 +38,13 @@ async def settle(exchange: Exchange, observer: Observer) -> Settled:
     failure = None
     try:
         async with asyncio.timeout(SETTLE_WITHIN_S):
-            await _until_quiet(exchange, observer)
+            await _until_quiet(exchange, observer, shard)
     except FeedError as error:
         failure = str(error)
     except TimeoutError:
-        failure = await _why_not_quiet(exchange, observer)
-    statuses = await exchange.statuses(digests=True)
-    status = find_primary(statuses) or await exchange.status()
+        failure = await _why_not_quiet(exchange, observer, shard)
+    statuses = await exchange.statuses(digests=True, shard=shard)
+    status = find_primary(statuses) or await exchange.status(shard=shard)
     answered = {name: each for name, each in statuses.items() if not isinstance(each, ControlError)}
     lists = {name: each["list_digest"] for name, each in answered.items()}
     states = {name: each["state_digest"] for name, each in answered.items()}
@@ -69,10 +71,10 @@ def digests_equal(settled: Settled, processes: Mapping[str, Summary]) -> bool:
     return settled.failure is None and len(known) == 1 and len(states) == 1
 
 
-async def _until_quiet(exchange: Exchange, observer: Observer) -> None:
+async def _until_quiet(exchange: Exchange, observer: Observer, shard: int | None) -> None:
     sequence = -1
     while True:
-        statuses = await exchange.statuses()
+        statuses = await exchange.statuses(shard=shard)
         if _laggards(statuses, sequence) == [] and observer.sequence == sequence:
             return
         primary = find_primary(statuses)
@@ -89,8 +91,8 @@ def _laggards(statuses: Statuses, sequence: int) -> list[str]:
     return [name for name, end in ends.items() if end != sequence]
 
 
-async def _why_not_quiet(exchange: Exchange, observer: Observer) -> str:
-    statuses = await exchange.statuses()
+async def _why_not_quiet(exchange: Exchange, observer: Observer, shard: int | None) -> str:
+    statuses = await exchange.statuses(shard=shard)
     primary = find_primary(statuses)
     if primary is not None and observer.sequence < primary["sequence"]:
         return f"frames {observer.sequence + 1} and later did not arrive"

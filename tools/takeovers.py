@@ -1,4 +1,4 @@
-"""Kills the primary under the eyes of a viewer, and tells how the exchange takes it."""
+"""Kills a shard's primary under the eyes of a viewer, and tells how the exchange takes it."""
 
 import asyncio
 import time
@@ -35,12 +35,14 @@ class Takeover(NamedTuple):
 
 
 class Killer:
-    """Kills one primary after another, and starts each anew after a while."""
+    """Kills one primary of a shard after another, and starts each anew after a while."""
 
-    def __init__(self, exchange: Exchange, observer: Observer) -> None:
+    def __init__(self, exchange: Exchange, observer: Observer, shard: int | None = None) -> None:
+        """The shard is said where there are several."""
         self.story = ""  # what happened last, for the screen
         self._exchange = exchange
         self._observer = observer
+        self._shard = shard
         self._kills: list[Kill] = []
 
     def takeovers(self) -> list[Takeover]:
@@ -54,7 +56,7 @@ class Killer:
 
         Raises CommandError when one of these does not come about in time.
         """
-        name = await self._exchange.primary()
+        name = await self._exchange.primary(self._shard)
         epoch = self._observer.reigns[-1].epoch
         self._kills.append(Kill(epoch, name, time.monotonic_ns()))
         await self._exchange.kill(name)
@@ -68,7 +70,9 @@ class Killer:
         await asyncio.sleep(RESTART_AFTER_S)
         await self._exchange.restart(name)
         await self._exchange.until(
-            f"the return of {name}", lambda statuses: has_returned(statuses, name)
+            f"the return of {name}",
+            lambda statuses: has_returned(statuses, name),
+            shard=self._shard,
         )
         self.story += f"; {name} is back"
 

@@ -4,8 +4,8 @@ Drawn for any size of terminal from 40 by 12 upwards: a larger one shows more sy
 and longer histories. A scene in, something that rich can print out; no terminal in here.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
 from typing import NamedTuple
@@ -25,7 +25,8 @@ _LEAST_BOOK_WIDTH = 26  # a price, a quantity and a bar of a few characters
 _LEAST_BOOK_HEIGHT = 19  # eight levels a side; a second row of books only where both have that
 _LEAST_TAPE_WIDTH = 26
 _MOST_TAPE_WIDTH = 44
-_FOOTER_HEIGHT = 5  # and one line more where holders are shown
+_LEAST_BODY_HEIGHT = 4
+_FOOTER_HEIGHT = 5  # and one line more for each shard whose holders are shown
 _TAPE_WIDTH_WITH_TIME = 40
 _TAPE_PRICE_WIDTH = 8
 _SHORT_SYMBOL_WIDTH = 5
@@ -59,8 +60,17 @@ class TapeEntry(NamedTuple):
     taker_side: int
 
 
+class ListState(NamedTuple):
+    """How far one shard's list is, as the feed shows it."""
+
+    shard: int
+    primary: str  # empty before the first epoch is known
+    epoch: int
+    sequence: int
+
+
 class HolderState(NamedTuple):
-    """How one holder of the list is."""
+    """How one holder of a list is."""
 
     name: str
     state: str  # a replica's own word, or empty where a healthy one has none
@@ -74,13 +84,13 @@ class Scene:
     title: str
     state: str
     elapsed_s: float
-    sequence: int
-    epoch: int
+    lists: Sequence[ListState]  # of each shard
     books: Sequence[Book]
     tape: Sequence[TapeEntry]  # newest first
     meters: Sequence[tuple[str, RateMeter]]
     facts: Sequence[tuple[str, str]]  # counters and their values, for the footer
-    holders: Sequence[HolderState] = ()
+    holders: Mapping[int, Sequence[HolderState]] = field(default_factory=dict)  # by shard
+    shards: Mapping[bytes, int] = field(default_factory=dict)  # by symbol, where there are several
     keys: Sequence[str] = ()  # what the user may press beside what every screen has
     note: str = ""  # about the run as a whole, as the faults that are put in
     page: int = 0  # which screenful of symbols
@@ -101,7 +111,7 @@ def render(scene: Scene, width: int, height: int, glyphs: Glyphs = UNICODE) -> L
     size = plan.columns * plan.rows
     page = scene.page % page_count(scene, width, height)
     shown = scene.books[page * size : (page + 1) * size]
-    books = Layout(_books(shown, plan, width - plan.tape_width, glyphs))
+    books = Layout(_books(shown, plan, width - plan.tape_width, scene.shards, glyphs))
     body = Layout(size=plan.body_height)
     body.split_row(books)
     if plan.tape_width:
@@ -114,9 +124,9 @@ def render(scene: Scene, width: int, height: int, glyphs: Glyphs = UNICODE) -> L
         keys = f"symbols {first} to {last} of {len(scene.books)}, n: next   {keys}"
     screen = Layout()
     screen.split_column(
-        Layout(_header(scene), size=1),
+        Layout(_header(scene, width), size=1),
         body,
-        Layout(_footer(scene, keys, width, glyphs), size=_footer_height(scene)),
+        Layout(_footer(scene, keys, width, height, glyphs), size=_footer_height(scene, height)),
     )
     return screen
 
@@ -129,7 +139,7 @@ def page_count(scene: Scene, width: int, height: int) -> int:
 
 def _plan(scene: Scene, width: int, height: int) -> _Plan:
     book_count = len(scene.books)
-    body_height = max(4, height - 1 - _footer_height(scene))
+    body_height = max(_LEAST_BODY_HEIGHT, height - 1 - _footer_height(scene, height))
     tape_width = max(_LEAST_TAPE_WIDTH, min(_MOST_TAPE_WIDTH, width // 4))
     if width < tape_width + _LEAST_BOOK_WIDTH:
         tape_width = 0
@@ -139,20 +149,34 @@ def _plan(scene: Scene, width: int, height: int) -> _Plan:
     return _Plan(tape_width, body_height, columns, rows)
 
 
-def _header(scene: Scene) -> Table:
+def _header(scene: Scene, width: int) -> Table:
     minutes, seconds = divmod(int(scene.elapsed_s), 60)
     line = Table.grid(expand=True)
     line.style = "white on blue"
     line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     line.add_column(justify="right", no_wrap=True)
-    line.add_row(
-        Text.assemble((f" LOCKSTEP {scene.title}", "bold"), f"  {scene.state}"),
-        f" epoch {scene.epoch}  sequence {scene.sequence:,}  {minutes:02}:{seconds:02} ",
-    )
+    begin = Text.assemble((f" LOCKSTEP {scene.title}", "bold"), f"  {scene.state}")
+    clock = f"{minutes:02}:{seconds:02} "
+    line.add_row(begin, f" {_lists(scene.lists, width - begin.cell_len - len(clock) - 3)}  {clock}")
     return line
 
 
-def _books(books: Sequence[Book], plan: _Plan, width: int, glyphs: Glyphs) -> RenderableType:
+def _lists(lists: Sequence[ListState], room: int) -> str:
+    """How far the lists are; of several, as much as there is room for."""
+    if len(lists) == 1:
+        return f"epoch {lists[0].epoch}  sequence {lists[0].sequence:,}"
+    tellings = (
+        [f"{each.shard}: {each.primary} epoch {each.epoch} {each.sequence:,}" for each in lists],
+        [f"{each.shard}: {each.primary} {each.sequence:,}" for each in lists],
+        [f"{each.shard}: {each.primary}" for each in lists],
+    )
+    texts = ["  ".join(telling) for telling in tellings]
+    return next((text for text in texts if len(text) <= room), texts[-1])
+
+
+def _books(
+    books: Sequence[Book], plan: _Plan, width: int, shards: Mapping[bytes, int], glyphs: Glyphs
+) -> RenderableType:
     if not books:
         waiting = Text("waiting for the first instrument", _FAINT)
         return Panel(waiting, border_style=_FAINT, height=plan.body_height)
@@ -163,7 +187,9 @@ def _books(books: Sequence[Book], plan: _Plan, width: int, glyphs: Glyphs) -> Re
     for row, height in enumerate(_shares(plan.body_height, plan.rows)):
         line = books[row * plan.columns : (row + 1) * plan.columns]
         panels = zip(line, widths, strict=False)
-        grid.add_row(*(_book(book, each, height, glyphs) for book, each in panels))
+        grid.add_row(
+            *(_book(book, each, height, shards.get(book.symbol), glyphs) for book, each in panels)
+        )
     return grid
 
 
@@ -171,7 +197,7 @@ def _shares(whole: int, count: int) -> list[int]:
     return [whole // count + (i < whole % count) for i in range(count)]
 
 
-def _book(book: Book, width: int, height: int, glyphs: Glyphs) -> Panel:
+def _book(book: Book, width: int, height: int, shard: int | None, glyphs: Glyphs) -> Panel:
     """One symbol's ladder: asks above bids, the best prices in the middle."""
     depth = max(1, (height - 3) // 2)
     bids, asks = book.bids(depth), book.asks(depth)
@@ -193,14 +219,15 @@ def _book(book: Book, width: int, height: int, glyphs: Glyphs) -> Panel:
     title = Text.assemble((unpad(book.symbol), "bold"))
     if book.last_price is not None:
         title.append(f" {format_price(book.last_price)}", "bold yellow")
-    halted = book.trading_state is TradingState.HALTED
+    halted = book.trading_state is not TradingState.TRADING
     if halted:
-        title.append(" HALTED", "bold red")
+        title.append(f" {book.trading_state.name}", "bold red")
+    where = "" if shard is None else f"shard {shard}  "
     return Panel(
         _LINES.join(lines),
         title=title,
         title_align="left",
-        subtitle=Text(f"trades {book.trade_count:,}", _FAINT),
+        subtitle=Text(f"{where}trades {book.trade_count:,}", _FAINT),
         subtitle_align="right",
         border_style="red" if halted else _FAINT,
         height=height,
@@ -249,11 +276,12 @@ def _clock(time_ns: int) -> str:
     return f"{moment:%H:%M:%S}.{nanoseconds // 1_000_000:03}"
 
 
-def _footer_height(scene: Scene) -> int:
-    return _FOOTER_HEIGHT + bool(scene.holders)
+def _footer_height(scene: Scene, height: int) -> int:
+    room = height - 1 - _LEAST_BODY_HEIGHT - _FOOTER_HEIGHT
+    return _FOOTER_HEIGHT + max(0, min(len(scene.holders), room))
 
 
-def _footer(scene: Scene, keys: str, width: int, glyphs: Glyphs) -> Panel:
+def _footer(scene: Scene, keys: str, width: int, height: int, glyphs: Glyphs) -> Panel:
     """Rates with their histories, the counters of the feed, and the keys."""
     cell_width = (width - 4) // max(1, len(scene.meters))
     rates, totals = Text(no_wrap=True), Text(no_wrap=True)
@@ -267,7 +295,11 @@ def _footer(scene: Scene, keys: str, width: int, glyphs: Glyphs) -> Panel:
     facts = Text(no_wrap=True, overflow="ellipsis")
     for name, value in scene.facts:
         facts.append(f"{name} ", _FAINT).append(f"{value}   ")
-    lines = [rates, totals, *([_holders(scene.holders)] if scene.holders else []), facts]
+    holders = [
+        _holders("holders" if len(scene.holders) == 1 else f"shard {shard}", states)
+        for shard, states in scene.holders.items()
+    ]
+    lines = [rates, totals, *holders[: _footer_height(scene, height) - _FOOTER_HEIGHT], facts]
     return Panel(
         _LINES.join(lines),
         title=Text(scene.note, "yellow"),
@@ -275,14 +307,14 @@ def _footer(scene: Scene, keys: str, width: int, glyphs: Glyphs) -> Panel:
         subtitle=Text(keys, _FAINT),
         subtitle_align="right",
         border_style=_FAINT,
-        height=_footer_height(scene),
+        height=_footer_height(scene, height),
     )
 
 
-def _holders(holders: Sequence[HolderState]) -> Text:
+def _holders(heading: str, holders: Sequence[HolderState]) -> Text:
     """Each holder's state, and how many frames it lacks."""
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append("holders  ", _FAINT)
+    line.append(f"{heading}  ", _FAINT)
     for name, state, lag in holders:
         style = _STATE_STYLES.get(state, "bold red")
         line.append(name, "bold")

@@ -2,13 +2,16 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from engine.control import ControlServer
 from engine.settings import InstrumentSettings, ReplicaSettings
 from retransmitter.settings import RetransmitterSettings
 from tools.configuration import Configuration
+from tools.layout import Layout
 from tools.ports import free_addresses
+from zk.settings import ZooKeeperSettings
 
 HOLDERS = ("e1", "e2", "e3", "r1")
 MEMBERS: dict[str, dict[str, Any]] = {
@@ -70,6 +73,15 @@ def configuration_of(*replicas: str, **others: Any) -> Configuration:
     return Configuration(**{**sections, **others})
 
 
+def shards_of(count: int) -> Configuration:
+    """An exchange of several shards on free ports, each with a replica; AAPL is in shard 1."""
+    layout = Layout([f"e{i + 1}" for i in range(count)], [], ["g1"], shards=count)
+    symbols = [InstrumentSettings(symbol=name) for name in ("AAPL", "MSFT", "NVDA")]
+    zookeeper = ZooKeeperSettings()
+    configuration, _ = layout.configuration("TEST", symbols, zookeeper, Path("clients.toml"))
+    return configuration
+
+
 @contextlib.asynccontextmanager
 async def control_ports(
     configuration: Configuration, answers: Mapping[str, dict[str, Any]]
@@ -89,7 +101,7 @@ async def control_ports(
     servers = {name: serve(name) for name in answers}
     try:
         for name, server in servers.items():
-            await server.start(configuration.replicas[name].control)
+            await server.start(configuration.all_replicas()[name].control)
         yield asked
     finally:
         for server in servers.values():

@@ -1,21 +1,27 @@
 """What the demo says of a run: its figures, its words and its exit status."""
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from engine.settings import InstrumentSettings
 from feed.faults import FaultShares
-from tests.tools.replica_statuses import status
+from tests.tools.replica_statuses import configuration_of, status
 from tools import demo as demo_module
 from tools.cli import build_app
+from tools.configuration import Configuration
 from tools.console import Summary
-from tools.demo import holder_states
-from tools.outcome import summarize
+from tools.demo_run import Demo, DemoOptions, holder_states
+from tools.layout import Layout, Transport
+from tools.outcome import ShardEnd, summarize, summarize_shards
 from tools.settling import Settled
 from tools.takeovers import Takeover
 from tools.view import HolderState
+from zk.settings import ZooKeeperSettings
 
 STATUS = status("e1", state="primary", sequence=500, frames=500, commands=300, trades=80)
 PROCESSES: dict[str, Summary] = {
@@ -181,3 +187,98 @@ def test_holders_are_shown_as_down_returning_or_behind() -> None:
 def test_demo_without_a_terminal_says_what_to_do() -> None:
     done = CliRunner().invoke(build_app(["demo"]), ["demo"])
     assert "add --headless" in str(done.exception)
+
+
+def two_shards() -> tuple[Configuration, dict[int, ShardEnd], dict[str, Summary]]:
+    """How a demo ended in two shards, in the second of which there was a takeover."""
+    layout = Layout(["e1", "e2"], ["r1", "r2"], ["g1"], shards=2)
+    symbols, clients = [InstrumentSettings(symbol="AAPL")], Path("clients.toml")
+    configuration, _ = layout.configuration("TEST", symbols, ZooKeeperSettings(), clients)
+    ends = {
+        shard: ShardEnd(
+            settled(status=status(f"e{shard}", state="primary", sequence=500, commands=300)),
+            {**OBSERVER, "sequence": 500},
+            TAKEOVERS[:1] if shard == 2 else [],
+        )
+        for shard in (1, 2)
+    }
+    part = {key: value for key, value in PROCESSES["g1"].items() if key != "role"}
+    processes = {
+        "load": PROCESSES["load"],
+        "e1": PROCESSES["e1"],
+        "e2": PROCESSES["e1"],
+        "r1": PROCESSES["r1"],
+        "r2": {**PROCESSES["r1"], "next_sequence": 498},
+        "g1": {"role": "gateway", "shards": {"1": part, "2": {**part, "sequence": 490}}},
+    }
+    return configuration, ends, processes
+
+
+def test_summary_of_several_shards_has_each_and_all_together() -> None:
+    result = summarize_shards(*two_shards(), 2.0, None)
+    one, two = result["shards"]["1"], result["shards"]["2"]
+    assert (one["commands"], two["commands"], result["commands"]) == (300, 300, 600)
+    assert (one["frames_lost"], two["frames_lost"], result["frames_lost"]) == (0, 13, 13)
+    assert list(two["receivers"]) == ["subscriber", "r2", "g1"]
+    assert two["receivers"]["g1"]["frames_lost"] == 10
+    assert (one["primary"], two["primary"]) == ("e1", "e2")
+    assert (result["books_equal"], result["digests_equal"]) == (True, True)
+    assert result["takeovers"] == [{"shard": 2, **TAKEOVERS[0]._asdict()}]
+    assert (result["seconds"], result["commands_per_second"]) == (2.0, 300)
+    assert "seconds" not in one
+    assert "primary" not in result
+
+
+def test_list_that_differs_in_one_shard_differs_in_all() -> None:
+    configuration, ends, processes = two_shards()
+    lists = {"e2": "list", "subscriber": "other"}
+    ends[2] = ends[2]._replace(settled=settled(list_digests=lists, books_equal=False))
+    result = summarize_shards(configuration, ends, processes, 2.0, None)
+    assert (result["books_equal"], result["digests_equal"]) == (False, False)
+    assert result["shards"]["1"]["digests_equal"] is True
+
+
+def test_result_of_several_shards_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = summarize_shards(*two_shards(), 2.0, None)
+    assert outcome(result, monkeypatch)[1].splitlines()[2:] == [
+        "Shard 2: e1 was killed; e2 had its first frame of epoch 4 committed 38.2 ms later.",
+        "The subscriber's books equal the primary's in shard 1, at sequence number 500.",
+        "The subscriber's books equal the primary's in shard 2, at sequence number 500.",
+        "All replicas, retransmitters, gateways and the subscriber have the same list.",
+    ]
+
+
+def test_one_shard_is_summed_up_as_ever() -> None:
+    end = ShardEnd(settled(), OBSERVER, TAKEOVERS)
+    result = summarize_shards(configuration_of("e1"), {1: end}, PROCESSES, 2.0, None)
+    assert result == summarize(settled(), OBSERVER, PROCESSES, 2.0, None, TAKEOVERS)
+
+
+def killed_by(shards: int, *keys: str) -> list[int | None]:
+    """The shards whose primary is to be killed after each of these keys."""
+    options = DemoOptions(
+        seconds=1.0,
+        symbols=2,
+        shards=shards,
+        clients=1,
+        gateways=1,
+        rate=1,
+        kill_after_s=None,
+        seed=1,
+        faults=None,
+        transport=Transport.AUTO,
+        keep=None,
+    )
+    runner = Demo(options, asyncio.Event())
+    wanted = []
+    for key in keys:
+        runner.keys()[key]()
+        wanted.append(runner.wanted)
+    return wanted
+
+
+def test_key_kills_each_shards_primary_in_turn_and_a_digit_that_of_its_shard() -> None:
+    assert killed_by(3, "k", "k", "k", "k", "3", "k") == [1, 2, 3, 1, 3, 1]
+    assert killed_by(1, "k", "k") == [1, 1]
+    with pytest.raises(KeyError):
+        killed_by(1, "1")

@@ -17,6 +17,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 SECTIONS = {
     "Top level": Configuration,
     "[feed]": Configuration.model_fields["feed"].annotation,
+    "[shards.N]": get_args(Configuration.model_fields["shards"].annotation)[1],
     "[zookeeper]": Configuration.model_fields["zookeeper"].annotation,
     "[failover]": Configuration.model_fields["failover"].annotation,
     "[journal]": get_args(Configuration.model_fields["journal"].annotation)[0],

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.tools.replica_statuses import status
+from tests.tools.replica_statuses import shards_of, status
 from tests.tools.test_configuration import ONE_OF_EACH, write
 from tools import run as run_module
 from tools.child import ChildError
+from tools.configuration import Configuration
 from tools.console import Summary
 from tools.ports import free_addresses
 from tools.restarts import MOST_RESTARTS
-from tools.run import Run, RunOptions, is_listening, loopback_server
+from tools.run import Run, RunOptions, is_listening, loopback_server, told
+from zk.settings import ZooKeeperSettings
 
 WITHIN_S = 10.0
 
@@ -105,6 +107,7 @@ def run(
     *,
     zookeeper: bool = True,
     restart: bool = True,
+    path: Path | None = None,
 ) -> tuple[Summary, list[str]]:
     """Run until a line with these words has been said; the summary and all lines."""
     monkeypatch.setattr(run_module, "Fleet", lives)
@@ -117,8 +120,11 @@ def run(
             stop.set()
 
     async def within_limits() -> Summary:
-        path = write(folder, ONE_OF_EACH)
-        runner = Run(RunOptions(path, folder / "logs", zookeeper, restart), -1, say)
+        runner = Run(
+            RunOptions(path or write(folder, ONE_OF_EACH), folder / "logs", zookeeper, restart),
+            -1,
+            say,
+        )
         async with asyncio.timeout(WITHIN_S):
             return await runner.run(stop)
 
@@ -230,6 +236,79 @@ def test_why_nobody_leads_is_told_once_the_replicas_are_ready(
     assert "no replica is primary (e1: candidate); e1: too few holders that remember" in said
     assert all(asked_when_ready)
     assert summary["primary"] is None
+
+
+TWO_LED = {"e1": {"shard": 1, "epoch": 4}, "e2": {"shard": 2, "epoch": 9}}
+
+
+def test_who_leads_in_each_shard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def statuses(view: Configuration) -> dict[str, Any]:
+        (name,) = view.replicas
+        return {name: status(name, state="primary", **TWO_LED[name])}
+
+    monkeypatch.setattr(run_module, "ask_replicas", statuses)
+    configuration = shards_of(2).model_copy(update={"zookeeper": ZooKeeperSettings()})
+    path = tmp_path / "shards.toml"
+    configuration.save(path)
+    summary, said = run(tmp_path, monkeypatch, Lives(), "shard 2: e2 is primary", path=path)
+    assert "shard 1: e1 is primary in epoch 4: 120 frames, committed up to 120" in said
+    ends = {shard: (led["primary"], led["epoch"]) for shard, led in summary["shards"].items()}
+    assert ends == {"1": ("e1", 4), "2": ("e2", 9)}
+    assert "primary" not in summary
+    assert "shard 1: e1 led in epoch 4, 120 frames; shard 2: e2 led in epoch 9" in told(summary)
+
+
+class FakeKept:
+    """A directory on disk that takes its time."""
+
+    is_needed = True
+
+    def __init__(self, lives: Lives) -> None:
+        self._lives = lives
+        self.launched_before: list[str] = []
+        self.is_stopped = False
+
+    def __call__(self, configuration: Configuration) -> "FakeKept":
+        return self
+
+    async def start(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.launched_before = [*self._lives.launched]
+        if not self.is_needed:
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+
+
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_nobody_starts_before_an_embedded_zookeeper_has_its_directory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_needed: bool
+) -> None:
+    lives = Lives()
+    kept = FakeKept(lives)
+    kept.is_needed = is_needed
+    monkeypatch.setattr(run_module, "KeptDirectory", kept)
+    run(tmp_path, monkeypatch, lives, "g1 is ready")
+    assert lives.launched == ["zookeeper", "e1", "r1", "g1"]
+    assert not is_needed or kept.launched_before == ["zookeeper"]
+    assert kept.is_stopped
+
+
+@pytest.mark.parametrize(
+    ("led", "words"),
+    [
+        ({"primary": None}, "nobody ever led; processes started again: 3"),
+        (
+            {"primary": "e1", "epoch": 4, "sequence": 48_120},
+            "e1 led in epoch 4, 48,120 frames; processes started again: 3",
+        ),
+    ],
+)
+def test_end_of_a_run_in_words(led: dict[str, Any], words: str) -> None:
+    summary = {"seconds": 61.25, "restarts": {"e1": 2, "g1": 1}, **led}
+    assert told(summary) == f"stopped after 61.2 s: {words}"
 
 
 def test_process_that_fails_to_stop_is_told(

@@ -85,6 +85,7 @@ def configuration(tmp_path: Path) -> Path:
         (("buy", "100", "AAPL", "--interactive"), "goes without an order"),
         (("--interactive", "--json"), "goes without an order"),
         (("buy", "100", "TOOLONGASYMBOL"), "longer than 8 characters"),
+        (("buy", "100", "AAPL/MSFT"), "an order is for one symbol"),
     ],
 )
 def test_a_wrong_command_line_is_refused_with_what_to_write(

@@ -24,7 +24,7 @@ class FakeExchange:
         self.sequence = reached
         self._backup = backup
 
-    async def statuses(self, *, digests: bool = False) -> dict[str, Any]:
+    async def statuses(self, *, digests: bool = False, shard: int | None = None) -> dict[str, Any]:
         self.sequence = min(500, self.sequence + 1)
         at = {"sequence": self.sequence, "committed_sequence": self.sequence}
         return {
@@ -110,7 +110,9 @@ def test_replica_that_does_not_answer_is_never_settled(monkeypatch: pytest.Monke
     monkeypatch.setattr(settling, "SETTLE_WITHIN_S", 0.05)
 
     class Silent(FakeExchange):
-        async def statuses(self, *, digests: bool = False) -> dict[str, Any]:
+        async def statuses(
+            self, *, digests: bool = False, shard: int | None = None
+        ) -> dict[str, Any]:
             return {**await super().statuses(digests=digests), "e2": ControlError("no answer")}
 
     exchange = Silent(499)

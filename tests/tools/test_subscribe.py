@@ -13,25 +13,28 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.settings import InstrumentSettings, ReplicaSettings
-from feed.codec import PacketHeader, encode_frame, encode_packet
+from feed.codec import PacketHeader, encode_frame, encode_group, encode_packet
 from feed.datagrams import decode_repair, encode_repair
-from feed.messages import Epoch, holder_field
+from feed.messages import DefineInstrument, Epoch, ShortSale, holder_field
 from feed.multicast import FeedSender
 from feed.replay import SourceSnapshot
 from feed.replay_port import ReplayPort
 from feed.schema import RepairKind
 from feed.settings import Address, FeedSettings
-from tests.feed.lists import frames_up_to
+from tests.feed.lists import SYMBOL, frames_up_to, group_frames
 from tests.feed.replays import Source, snapshot_of
 from tests.tools.terminal import Terminal
 from tools.cli import build_app
 from tools.configuration import Configuration
 from tools.console import ExitStatus, UsageError
+from tools.layout import Layout, Transport
 from tools.ports import free_addresses
 from tools.processes import Exchange
+from zk.settings import ZooKeeperSettings
 
 WITHIN_S = 90
 EPOCH = Epoch(1, holder_field("e1"))
+LISTED = DefineInstrument(SYMBOL, 100, 1, ShortSale.ALLOWED)
 SYMBOLS = [InstrumentSettings(symbol="AAPL"), InstrumentSettings(symbol="MSFT")]
 
 
@@ -217,6 +220,66 @@ def look_at_books(arguments: list[str]) -> None:
         assert terminal.modes() == terminal.modes_before
         assert terminal.output.index(b"\x1b[?1049l") > terminal.output.rindex(b"LOCKSTEP DEMO")
         assert terminal.output.endswith(b"\x1b[?25h\x1b[?1049l")  # cursor and shell are back
+
+
+def test_frames_of_several_shards_name_their_shard(tmp_path: Path) -> None:
+    layout = Layout(["e1", "e2"], [], [], shards=2, transport=Transport.UNICAST)
+    zookeeper = ZooKeeperSettings()
+    configuration, own = layout.configuration("TEST", SYMBOLS, zookeeper, Path("clients.toml"))
+    path = tmp_path / "exchange.toml"
+    configuration.save(path)
+    receive = [word for shard in own for word in ("--receive", f"{shard}={own[shard]}")]
+
+    async def situation() -> None:
+        ports = []
+        for shard, view in configuration.by_shard().items():
+            listed = encode_group([LISTED], 1, 0)
+            orders = [frame for each in range(2, 2 * shard + 1) for frame in group_frames(each)]
+            source = Source([*listed, *orders], shard=shard)
+            (replica,) = view.replicas.values()
+            ports.append(ReplayPort(replica.repair, source))
+            ports[-1].start()
+        try:
+            text, as_json, alone = await asyncio.gather(
+                subscribe(path, *receive, "--frames", "6"),
+                subscribe(path, *receive, "--frames", "6", "--json"),
+                subscribe(path, *receive[2:], "--frames", "4", "--shard", "2"),
+            )
+        finally:
+            for port in ports:
+                await port.stop()
+        places = [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4)]
+        assert sorted(tuple(map(int, line.split()[:2])) for line in text[0]) == places
+        told = [json.loads(line) for line in as_json[0]]
+        assert sorted((frame["shard"], frame["sequence"]) for frame in told) == places
+        assert [int(line.split()[0]) for line in alone[0]] == [1, 2, 3, 4]
+
+    run(situation)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "the feed of shard 1 comes by unicast: give --receive 1=, one of"),
+        (["--receive", "1=127.0.0.1:1"], "the feed of shard 2 comes by unicast"),
+        (["--receive", "127.0.0.1:1"], "'127.0.0.1:1': write it as N=HOST:PORT"),
+        (["--receive", "1=here"], "--receive: 'here' is not an address"),
+        (["--shard", "3"], "the exchange has no shard 3"),
+        (["--shard", "2"], "the feed comes by unicast: give --receive, one of"),
+    ],
+)
+def test_each_shard_that_comes_by_unicast_needs_an_address(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    layout = Layout(["e1", "e2"], [], [], shards=2, transport=Transport.UNICAST)
+    zookeeper = ZooKeeperSettings()
+    configuration, _ = layout.configuration("TEST", SYMBOLS, zookeeper, Path("clients.toml"))
+    path = tmp_path / "exchange.toml"
+    configuration.save(path)
+    words = ["subscribe", "-c", str(path), *arguments]
+    result = CliRunner().invoke(build_app(["subscribe"]), words)
+    assert isinstance(result.exception, UsageError), result.output
+    assert text in str(result.exception)
 
 
 @pytest.mark.parametrize(

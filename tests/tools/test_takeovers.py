@@ -28,7 +28,7 @@ class FakeExchange:
         self._takes_over = takes_over
         self._looks = 0
 
-    async def primary(self) -> str:
+    async def primary(self, shard: int | None = None) -> str:
         return str(self._observer.reigns[-1].primary)
 
     async def kill(self, name: str) -> None:
@@ -40,7 +40,11 @@ class FakeExchange:
         self.done.append(f"restart {name}")
 
     async def until(
-        self, what: str, condition: Callable[[Mapping[str, Any]], dict[str, Any] | None]
+        self,
+        what: str,
+        condition: Callable[[Mapping[str, Any]], dict[str, Any] | None],
+        *,
+        shard: int | None = None,
     ) -> None:
         """Look twice: when it returns, and when it votes again."""
         name = what.removeprefix("the return of ")

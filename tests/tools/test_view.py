@@ -28,7 +28,17 @@ from feed.messages import (
 )
 from feed.subscriber import Group
 from tools.rates import RateMeter
-from tools.view import ASCII, UNICODE, Glyphs, HolderState, Scene, TapeEntry, page_count, render
+from tools.view import (
+    ASCII,
+    UNICODE,
+    Glyphs,
+    HolderState,
+    ListState,
+    Scene,
+    TapeEntry,
+    page_count,
+    render,
+)
 
 SECOND_NS = 1_000_000_000
 TAPE = [
@@ -82,8 +92,7 @@ def scene(books: Sequence[Book], page: int = 0) -> Scene:
         title="DEMO",
         state="trading",
         elapsed_s=83.4,
-        sequence=1_234_567,
-        epoch=1,
+        lists=[ListState(1, "e1", 1, 1_234_567)],
         books=books,
         tape=TAPE,
         meters=[("commands", commands), ("trades", trades)],
@@ -183,7 +192,7 @@ HOLDERS = [
 
 
 def test_holders_have_a_line_of_their_own_with_their_state_and_lag() -> None:
-    drawn = replace(scene(deep_market("AAPL")), holders=HOLDERS)
+    drawn = replace(scene(deep_market("AAPL")), holders={1: HOLDERS})
     lines = screen(drawn, 80, 24)
     assert len(lines) == 24
     assert lines[-6].startswith("╭─ faults: drop=5 ─")
@@ -195,9 +204,50 @@ def test_holders_have_a_line_of_their_own_with_their_state_and_lag() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12), (200, 50)])
 def test_screen_with_holders_is_filled_exactly(width: int, height: int) -> None:
-    lines = screen(replace(scene(deep_market("A", "B")), holders=HOLDERS), width, height)
+    lines = screen(replace(scene(deep_market("A", "B")), holders={1: HOLDERS}), width, height)
     assert len(lines) == height
     assert {cell_len(line) for line in lines} == {width}
+
+
+TWO_LISTS = [ListState(1, "e1", 1, 1_234_567), ListState(2, "e5", 12, 98_765)]
+
+
+def two_shards() -> Scene:
+    shards = {symbol_field("A"): 1, symbol_field("B"): 2}
+    return replace(scene(deep_market("A", "B")), lists=TWO_LISTS, shards=shards)
+
+
+@pytest.mark.parametrize(
+    ("width", "told"),
+    [
+        (80, "1: e1 epoch 1 1,234,567 2: e5 epoch 12 98,765"),
+        (70, "1: e1 1,234,567 2: e5 98,765"),
+        (45, "1: e1 2: e5"),
+    ],
+)
+def test_header_tells_of_each_list_as_much_as_there_is_room_for(width: int, told: str) -> None:
+    lines = screen(two_shards(), width, 24)
+    assert " ".join(lines[0].split()) == f"LOCKSTEP DEMO trading {told} 01:23"
+
+
+def test_book_tells_its_shard_where_there_are_several() -> None:
+    lines = screen(two_shards(), 80, 24)
+    (line,) = [line for line in lines if "trades" in line and "shard" in line]
+    assert "─ shard 1  trades 0 ─" in line
+    assert "─ shard 2  trades 0 ─" in line
+    assert line.index("shard 1") < line.index("shard 2")
+
+
+@pytest.mark.parametrize(("height", "shown"), [(24, [1, 2, 3]), (12, [1, 2])])
+def test_each_shard_has_its_holders_on_a_line_as_long_as_there_is_room(
+    height: int, shown: list[int]
+) -> None:
+    holders = {shard: [HolderState(f"e{shard}", "primary", 0)] for shard in (1, 2, 3)}
+    lines = screen(replace(two_shards(), holders=holders), 80, height)
+    assert len(lines) == height
+    told = [line.strip("│ ") for line in lines if "primary" in line]
+    assert told == [f"shard {shard}  e{shard} primary" for shard in shown]
+    assert "gaps filled" in lines[-2]
 
 
 def test_keys_of_a_screen_stand_before_the_one_that_quits() -> None:
