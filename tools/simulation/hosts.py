@@ -45,6 +45,7 @@ class Disk:
         self.has_lost_vows = False  # what was promised may be
         self.is_damaged = False  # some of what was written long ago can't be read
         self.is_newly_damaged = False  # since a process last began with it
+        self.is_closed = False  # all is on it, and says so: a power cut takes nothing
         self._random = random
         self.has_lost_syncs = False  # what was written may never get to the disk
         self._set_up()
@@ -69,7 +70,7 @@ class Disk:
 
     def lose_power(self) -> None:
         """What was not synced may be lost, whole or in part."""
-        self.is_lossy |= self.is_lax
+        self.is_lossy |= self.is_lax and not self.is_closed
         for storage in self.storages:
             storage.power_cut()
 
@@ -130,7 +131,7 @@ class Disk:
 
     def remember(self) -> None:
         """A process has begun with what is there."""
-        self.is_lossy = self.has_lost_vows = self.is_newly_damaged = False
+        self.is_lossy = self.has_lost_vows = self.is_newly_damaged = self.is_closed = False
 
     def sync_ns(self) -> int:
         """How long the next sync takes."""

@@ -68,6 +68,7 @@ class Keeping:
         """Have all on the disk."""
         if not self.is_syncing:  # a thread that is at it would have to be waited for
             self.journal.close()
+            self._disk.is_closed = self.journal.failure is None
 
     def _on_timer(self) -> None:
         self._is_timer_set = False  # the turn that follows does the rest
