@@ -342,6 +342,7 @@ class ClientSession:
         event = read_event(payload, sequence)
         self.next_sequence = sequence + 1
         self.unanswered.settle(event)
+        self._send_again(self.unanswered.take_in_vain())
         yield event
 
     def _on_unsequenced(self, payload: bytes, now_ns: int) -> Iterator[Event]:

@@ -143,7 +143,7 @@ class Home:
         self._coming_day: Day | None = None  # begun here, and not yet for the clients
         # The answers to mass cancels of all symbols, by client and user_ref_num: one of them, and
         # the shards that have not answered yet.
-        self._answers: dict[tuple[int, int], tuple[ToldPart, set[int]]] = {}
+        self._answers: dict[int, dict[int, tuple[ToldPart, set[int]]]] = {}
         # By shard: the numbers of clients that were used when the running day began there.
         self._used_before: dict[int, Mapping[int, int]] = {}
 
@@ -166,6 +166,11 @@ class Home:
         """
         other, mark = self.others[shard], self.marks.get(shard)
         return mark is None or other.has_messages or mark < other.last_day_sequence
+
+    def mass_cancels_without(self, client: int, shard: int) -> list[int]:
+        """The user_ref_nums of those of all symbols that this shard has not answered; ascending."""
+        answers = self._answers.get(client, {})
+        return sorted(number for number, (_, missing) in answers.items() if shard in missing)
 
     def add_other(self, shard: int, heard_sequence: int) -> None:
         """There is another shard, whose list has been heard so far."""
@@ -231,14 +236,15 @@ class Home:
 
     def _is_last(self, shard: int, answer: ToldPart) -> bool:
         """Whether no other shard is still to answer the same mass cancel."""
-        client, number = key = answer.told.client, answer.mass_cancel
-        known = self._answers.get(key)
+        client, number = answer.told.client, answer.mass_cancel
+        answers = self._answers.setdefault(client, {})
+        known = answers.get(number)
         if known is None:
             missing = self._without(client, number, {self._number, *self.marks}, self._used_before)
         else:
             missing = known[1]
         is_last = missing == {shard}  # else it was told before, or is not yet to be
-        self._answers[key] = answer, missing - {shard}
+        answers[number] = answer, missing - {shard}
         return is_last
 
     def _without(
@@ -271,10 +277,11 @@ class Home:
 
     def _carry_answers_over(self) -> None:
         """Tells of mass cancels that all shards are past; others go over into the day."""
-        answers, self._answers = self._answers, {}
-        for key, (answer, missing) in answers.items():
-            later = self._without(*key, missing, self._used_before)
-            if later:
-                self._answers[key] = answer, later
-            elif missing:
-                self.days.current.extend([answer.told])
+        all_answers, self._answers = self._answers, {}
+        for client, answers in all_answers.items():
+            for number, (answer, missing) in answers.items():
+                later = self._without(client, number, missing, self._used_before)
+                if later:
+                    self._answers.setdefault(client, {})[number] = answer, later
+                elif missing:
+                    self.days.current.extend([answer.told])

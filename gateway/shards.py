@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
+from feed.datagrams import Submission, encode_submission
 from feed.messages import ALL_SYMBOLS, CancelReason, LogIn, MassCancel, pad
 from feed.run import Run, type_bit
 from feed.schema import FrameType
@@ -405,10 +406,10 @@ class Shards:
             if each.spent:
                 self._numbers.use(each.client, shard.number, each.spent)
         shard.heard_sequence = last_sequence
-        if len(self.by_number) == 1 or not has_mass_cancel:
-            parts = [ToldPart(each) for each in told if each.ends]
-        else:
+        if has_mass_cancel:
             parts = with_answers_apart(told)
+        else:
+            parts = [ToldPart(each) for each in told if each.ends]
         by_home: dict[int, list[ToldPart]] = {}
         for part in parts:
             by_home.setdefault(self._home_number(part.told.client), []).append(part)
@@ -455,6 +456,7 @@ class Shards:
         if taken is not None:
             seat = taken.asker
             seat.is_taken = True
+            self._complete_mass_cancels(seat)
             for number in tuple(seat.seats.waiting):
                 self._submit_waiting(seat.session, seat.seats, number, now_ns)
             return
@@ -463,6 +465,23 @@ class Shards:
             seat = self._seats[session].by_shard[shard.number]
             if seat.is_taken and command.login in seat.earlier_logins:
                 yield SeatOvertaken(session)
+
+    def _complete_mass_cancels(self, seat: Seat) -> None:
+        """Has those of all symbols done where a session has just come to, and they have not.
+
+        The gateway that they came through did not know the shard yet, or did not live to tell it.
+        """
+        client, number = seat.session.client, seat.shard
+        home = self.by_number[seat.seats.home].home
+        missing = [
+            encode_submission(
+                Submission(0, MassCancel(client, each, ALL_SYMBOLS, CancelReason.USER))
+            )
+            for each in home.mass_cancels_without(client, number)
+            if each > self._numbers.last_in(client, number)
+        ]
+        if missing:
+            seat.seats.waiting[number] = missing + seat.seats.waiting.get(number, [])
 
     def _decide(self, shard: GatewayShard) -> Iterator[Happening]:
         """More may be decided, or heard, than before."""

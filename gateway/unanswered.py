@@ -7,7 +7,9 @@ more is refused.
 
 A cancel that had nothing to do is told of by no event. It is settled with what was entered after it
 in the same symbol, since a symbol has one list, which keeps the order. Another symbol's answers say
-nothing: that may be in another shard.
+nothing: that may be in another shard. But where the order is known to have more open, the cancel
+was in vain: it crossed with the order, or with its symbol's move to another shard. Then it is sent
+again.
 """
 
 from collections import OrderedDict
@@ -57,6 +59,7 @@ class Unanswered:
         self._cancels_in: dict[_Chain, dict[int, None]] = {}  # those of each chain, as entered
         self._strays: dict[int, None] = {}  # cancels of orders that nothing is known of
         self._orders: dict[int, _Order] = {}  # that live, as far as they are known
+        self._in_vain: list[bytes] = []  # cancels to be sent again
         self._places = 0
         self._known_from: int | None = None  # all orders from this number on are known
 
@@ -135,6 +138,11 @@ class Unanswered:
                 self._answer(number)
                 self._end(number)
 
+    def take_in_vain(self) -> list[bytes]:
+        """The cancels that turned out to be in vain, to be sent again; once."""
+        taken, self._in_vain = self._in_vain, []
+        return taken
+
     def may_be_either(self, user_ref_num: int) -> bool:
         """Whether both a command of this number and a cancel of its order wait for an answer."""
         return user_ref_num in self._kept and user_ref_num in self._cancels
@@ -157,6 +165,7 @@ class Unanswered:
         What a list has is dropped there. A cancel may be sent twice without harm, since it says
         what should remain.
         """
+        self._in_vain.clear()  # they are among these
         return [kept.payload for kept in self._kept.values()]
 
     def naming(self, user_ref_nums: Container[int]) -> list[bytes]:
@@ -217,7 +226,13 @@ class Unanswered:
         for number in list(self._cancels_in.get(answered.chain, ())):
             if self._kept[-number].place > answered.place:
                 break
-            self._drop(-number)
+            order, remaining = self._orders.get(number), self._cancels[number].remaining
+            if order is None or order.open_quantity <= remaining:
+                self._drop(-number)
+            else:
+                cancel = ouch.CancelOrder(number, remaining)
+                self.add_cancel(cancel)
+                self._in_vain.append(encode(cancel))
 
     def _drop(self, key: int) -> None:
         kept = self._kept.pop(key)

@@ -146,7 +146,8 @@ class ShardedExchange:
         self, gateways: int = 1, shards: int = 2, settings: GatewaySettings = SETTINGS
     ) -> None:
         self.now_ns = 0
-        self.directory: Directory = place(range(1, shards + 1), dict(SYMBOLS))
+        symbols = {symbol: shard for symbol, shard in SYMBOLS.items() if shard <= shards}
+        self.directory: Directory = place(range(1, shards + 1), symbols)
         self.packets: dict[int, list[bytes]] = {}
         self.primaries: dict[int, Reign] = {}
         self.days_begun: dict[int, tuple[WholeSnapshot, int]] = {}

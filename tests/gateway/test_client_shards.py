@@ -42,6 +42,7 @@ class Shard:
         self.symbol = symbol
         self.on_the_way: deque[ouch.Inbound] = deque()
         self.last_number = 0
+        self.sent: set[int] = set()  # numbers that have come through the gateway of this connection
         self.used: set[int] = set()
         self.open: set[int] = set()
         self.answers: deque[ouch.Outbound] = deque()  # not in the client's stream yet
@@ -79,6 +80,7 @@ class World:
         """The client logs in anew, which voids what was on its way."""
         for shard in self.shards:
             shard.on_the_way.clear()
+            shard.sent.clear()
         self._to_gateway.clear()
         self._to_client.clear()
         self.session.disconnected()
@@ -121,10 +123,11 @@ class World:
             if refuses:
                 self._refuse(number, GatewayReject.RATE_EXCEEDED)
                 return
-            if number <= shard.last_number:
-                if number not in shard.used:
+            if number <= max(shard.last_number, *shard.sent, 0):
+                if number not in shard.used | shard.sent:
                     self._refuse(number, GatewayReject.NUMBER_PASSED)
                 return
+            shard.sent.add(number)
         shard.on_the_way.append(message)
 
     def gateway_refuses(self, place: int) -> None:

@@ -1,5 +1,7 @@
 """Several shards behind one session: routing, log-ins, marks, and what one shard's trouble does."""
 
+from collections.abc import Callable
+
 import pytest
 
 from feed.datagrams import Submission
@@ -124,17 +126,58 @@ def test_a_mass_cancel_of_all_symbols_goes_everywhere_and_is_answered_once() -> 
     assert letters(alice.news) == "X"
 
 
-def test_a_mass_cancel_that_reached_one_shard_is_completed_by_the_client_sending_it_again() -> None:
+def hear_late_of_another_shard(exchange: ShardedExchange) -> Callable[[], None]:
+    """The first gateway takes up shard 2; the other one does when what is returned is called."""
+    late = exchange.gateways.pop()
+    directory = exchange.directory.add_shard(2)
+    exchange.directory = directory
+    exchange.open_shard(2)
+    exchange.set_directory(directory)
+    exchange.gateways[0].connect(2)
+    exchange.settle()
+    exchange.gateways.append(late)
+    exchange.settle()
+
+    def hear() -> None:
+        exchange.set_directory(directory)
+        late.connect(2)
+        exchange.settle()
+
+    return hear
+
+
+def test_a_gateway_that_hears_late_of_a_shard_gives_the_same_answers() -> None:
+    """The marks of the new shard, and what comes after them, wait until it has the directory."""
+    exchange = ShardedExchange(gateways=2, shards=1)
+    alice = exchange.open("ALICE")
+    hear = hear_late_of_another_shard(exchange)
+    alice.send(enter(1, "AAPL"), mass_cancel(2))
+    assert sorted(letters(alice.news)) == sorted("ACX")
+    hear()
+    assert same_streams(exchange)
+
+
+def test_a_mass_cancel_through_a_gateway_that_does_not_know_of_a_shard_yet_is_completed() -> None:
+    exchange = ShardedExchange(gateways=2, shards=1)
+    alice = exchange.open("ALICE", gateway=1)
+    hear = hear_late_of_another_shard(exchange)
+    alice.send(enter(1, "AAPL"), mass_cancel(2))
+    hear()
+    assert sorted(letters(alice.news)) == sorted("ACX")
+    assert same_streams(exchange)
+
+
+def test_a_mass_cancel_that_reached_one_shard_is_completed_where_the_client_logs_in_next() -> None:
     exchange = ShardedExchange(gateways=2)
     alice = exchange.open("ALICE")
     alice.send(enter(1, "AAPL"), enter(2, "MSFT"))
     exchange.gateways[0].links[2].reaches_primary = False
     alice.send(mass_cancel(3))
-    assert live(exchange) == [0, 1]
-    again = exchange.open("ALICE", gateway=1, sequence=1)
-    assert "X" not in letters(again.news)
-    again.send(mass_cancel(3))
-    assert (letters(again.news), live(exchange)) == ("XC", [0, 0])
+    assert (letters(alice.news)[2:], live(exchange)) == ("C", [0, 1])
+    again = exchange.open("ALICE", gateway=1, sequence=4)
+    assert (sorted(letters(again.news)), live(exchange)) == (["C", "X"], [0, 0])
+    again.send(mass_cancel(3), enter(4))
+    assert letters(again.news) == "A"
     assert same_streams(exchange)
 
 

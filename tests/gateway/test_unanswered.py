@@ -118,6 +118,23 @@ def test_an_answer_in_another_symbol_settles_no_cancel() -> None:
     assert ledger.waiting() == [2, 3]
 
 
+def test_a_cancel_is_in_vain_if_its_order_is_open_when_a_later_command_is_answered() -> None:
+    ledger = Ledger()
+    ledger.enter(1)
+    ledger.cancel(1, 40)
+    ledger.told(accepted(1))
+    assert ledger.unanswered.take_in_vain() == []
+    ledger.enter(2)
+    ledger.told(accepted(2))
+    assert commands_in(ledger.unanswered.take_in_vain()) == [(1, 40)]
+    assert ledger.unanswered.take_in_vain() == []
+    assert ledger.waiting() == [(1, 40)]
+    ledger.enter(3)
+    ledger.told(executed(1, 60), accepted(3))
+    assert ledger.unanswered.take_in_vain() == []
+    assert ledger.waiting() == []
+
+
 def test_cancels_of_orders_that_nothing_is_known_of_are_settled_by_themselves() -> None:
     ledger = Ledger()
     ledger.replace(7, 8)

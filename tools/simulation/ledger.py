@@ -238,8 +238,7 @@ class Ledger:
         )
         for number, remaining in program.cancels.items():
             left = self.open_quantity(program.client, number)
-            # One that was on its way to the shard that an order has left meanwhile is void.
-            assert left <= remaining or self._has_moved(program.client, number), (
+            assert left <= remaining, (
                 f"{name}'s cancel of its order {number} to {remaining} was lost: {left} is open"
             )
         program.cancels.clear()
@@ -258,11 +257,6 @@ class Ledger:
                 f"order {number} has (quantity, executed, canceled, open) {held.get(number)} in"
                 f" the market, and {known.get(number)} by the list of shard {shard}"
             )
-
-    def _has_moved(self, client: int, user_ref_num: int) -> bool:
-        moved = self.transit.moved
-        orders = (each.order_named(client, user_ref_num) for each in self.expectations.values())
-        return any(order is not None and order.symbol in moved for order in orders)
 
     def _is_home(self, shard: int, client: int) -> bool:
         return self.streams.home_of(client) == shard
