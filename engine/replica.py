@@ -214,7 +214,8 @@ class Replica:
         if leads or head.sequence <= self._backup.applied_sequence:
             return
         machine = restored_machine(self._build_machine, snapshot)
-        if head.sequence >= self.holder.list.next_sequence:
+        held = self.holder.list
+        if head.sequence >= held.next_sequence or held.contradicts(head.sequence, head.epoch):
             self.holder.rebase(snapshot, now_ns)
         self._backup.restart(Restored(machine, head.sequence))
 

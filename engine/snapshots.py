@@ -57,7 +57,11 @@ class Snapshots:
     def restore(
         self, build_machine: Callable[[], Machine], held: HeldList, at_most: int
     ) -> Restored | None:
-        """The machine of the newest good snapshot that the list goes on from; None without any."""
+        """The machine of the newest good snapshot that the list goes on from; None without any.
+
+        What is held may be a tail that has lost, where the disk could not store what came instead:
+        then a snapshot of that is none of this list.
+        """
         while (stored := self.folder.newest(at_most)) is not None:
             self._day = stored.day
             self._last_sequence = max(self._last_sequence, stored.sequence)
@@ -65,6 +69,8 @@ class Snapshots:
                 return None
             try:
                 snapshot = read_snapshot(partial(self.folder.chunks, stored))
+                if held.contradicts(stored.sequence, snapshot.head.epoch):
+                    raise ValueError("another list than the one of the snapshot is held there")
                 machine = restored_machine(build_machine, snapshot)
             except ValueError as error:
                 log.error("this snapshot is of no use", file=stored.name, reason=str(error))

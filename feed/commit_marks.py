@@ -1,7 +1,8 @@
 """How far a list was committed, noted often and never forced to the disk.
 
 It is a help, not a promise: who comes back looks again, in a new epoch, only at what comes after
-the newest mark that can be read. An older one costs time, and none is ever ahead of the list.
+the newest mark that can be read. An older one costs time, and none is ever ahead of the list as it
+is stored: so one beyond all frames tells that some have gone.
 """
 
 import contextlib

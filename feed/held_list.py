@@ -88,6 +88,15 @@ class HeldList:
         at = bisect_left(self._reigns, sequence + 1, key=lambda reign: reign.sequence)
         return self._reigns[at - 1] if at else None
 
+    def contradicts(self, sequence: int, epoch: int) -> bool:
+        """Whether another list than the one whose frame `sequence` is of that epoch is held there.
+
+        Lists with a frame of the same epoch at the same place are the same up to it: an epoch has
+        one writer (log matching, section 5.3 of Raft's paper).
+        """
+        reign = self.reign_at(sequence) if sequence < self.next_sequence else None
+        return reign is not None and reign.epoch != epoch
+
     def block_before(self, sequence: int) -> tuple[int, bytes] | None:
         """The newest whole block of the digest that ends at or before a frame; None if unknown."""
         return None if self._digest is None else self._digest.block_before(sequence)

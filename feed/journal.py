@@ -271,7 +271,7 @@ class Journal:
         if committed_sequence > self.committed_sequence:
             self._state = replace(self._state, committed_sequence=committed_sequence)
             if self.failure is None:
-                self._marks.note(committed_sequence)
+                self._mark()
         if digest_block is not None:
             self.digest_block = digest_block
 
@@ -318,6 +318,7 @@ class Journal:
             return
         if self._policy.sync is SyncPolicy.GROUP:
             self._stored_sequence = max(self._stored_sequence, sync.last_sequence)
+            self._mark()
         self._attempt(lambda: self._list.synced(sync))
 
     def close(self) -> None:
@@ -336,6 +337,12 @@ class Journal:
     @property
     def _is_lazy(self) -> bool:
         return self._policy.sync is SyncPolicy.NEVER
+
+    def _mark(self) -> None:
+        """Note the commit, but of nothing that a power cut may take: so a mark tells of damage."""
+        marked = min(self.committed_sequence, self._stored_sequence)
+        if marked:
+            self._marks.note(marked)
 
     def _keep(self, **changes: Any) -> bool:
         """Store the state with some changes; whether that was possible."""

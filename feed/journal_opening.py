@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from feed.commit_marks import CommitMarks
 from feed.journal_state import STATE_NAME, JournalState, Vow, decode_state, encode_state
 from feed.journal_survey import Damage, Finding, Survey, survey
 from feed.messages import holder_field
@@ -94,7 +95,7 @@ def _open(
         storage, owner.shard, was_closed=state.closed_sequence is not None, on_progress=on_progress
     )
     if has_begun:
-        _judge(found, stored, owner)
+        _judge(found, stored, owner, CommitMarks(storage).read())
     opened = _begin(found, stored, owner)
     storage.replace(STATE_NAME, [encode_state(opened.state)])
     _repair(storage, found)
@@ -134,7 +135,9 @@ def _remove_pruned(storage: Storage, first_sequence: int) -> None:
             storage.remove(segment_name(first))
 
 
-def _judge(found: Survey, stored: JournalState | None, owner: JournalState) -> None:
+def _judge(
+    found: Survey, stored: JournalState | None, owner: JournalState, marked_sequence: int
+) -> None:
     """Decide whether frames that were acknowledged may be missing, or a vow."""
 
     def doubt(what: Damage, sequence: int, text: str) -> None:
@@ -146,7 +149,7 @@ def _judge(found: Survey, stored: JournalState | None, owner: JournalState) -> N
         return
     last = found.segments[-1].last_sequence if found.segments else 0
     is_power_cut = stored.boot != owner.boot and stored.closed_sequence is None
-    kept = stored.kept_sequence
+    kept = max(stored.kept_sequence, marked_sequence)  # a mark tells what is gone with a segment
     if stored.closed_sequence is not None:
         kept = max(kept, stored.closed_sequence)
     if last < kept:

@@ -167,10 +167,10 @@ class Home:
         other, mark = self.others[shard], self.marks.get(shard)
         return mark is None or other.has_messages or mark < other.last_day_sequence
 
-    def mass_cancels_without(self, client: int, shard: int) -> list[int]:
-        """The user_ref_nums of those of all symbols that this shard has not answered; ascending."""
-        answers = self._answers.get(client, {})
-        return sorted(number for number, (_, missing) in answers.items() if shard in missing)
+    def is_told(self, client: int, user_ref_num: int) -> bool:
+        """Whether a mass cancel of all symbols has all of its answers."""
+        answered = self._answers.get(client, {}).get(user_ref_num)
+        return answered is not None and not answered[1]
 
     def add_other(self, shard: int, heard_sequence: int) -> None:
         """There is another shard, whose list has been heard so far."""

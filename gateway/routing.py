@@ -17,7 +17,9 @@ from feed.messages import (
     ALL_SYMBOLS,
     NO_CLIENT_ORDER_ID,
     SYMBOL_BYTES,
+    CancelReason,
     EnterOrder,
+    MassCancel,
     ReplaceOrder,
     unpad,
 )
@@ -58,6 +60,7 @@ _ORDERS = frozenset(map(int, (FrameType.ENTER_ORDER, FrameType.REPLACE_ORDER)))
 _CANCEL = int(FrameType.CANCEL_ORDER)
 _REPLACE = int(FrameType.REPLACE_ORDER)
 _MASS_CANCEL = int(FrameType.MASS_CANCEL)
+_OF_ALL = ALL_SYMBOLS + bytes([CancelReason.USER])  # how one of all symbols ends
 
 
 class Routed(NamedTuple):
@@ -172,6 +175,18 @@ class Router:
                 self._shards.clear()
             self._shards[field] = shards
         return shards
+
+
+def remember_mass_cancels(submissions: bytes, seats: Seats) -> None:
+    """Keeps in mind which of these whole submissions cancel in all symbols.
+
+    They are read only where one may be among them, since all that a client sends comes by here.
+    """
+    if _OF_ALL not in submissions:
+        return
+    for _, command in decode_submissions(submissions):
+        if isinstance(command, MassCancel) and command.symbol == ALL_SYMBOLS:
+            seats.cancels.add_mass_cancel(command.user_ref_num, command.symbol)
 
 
 def relabeled(submission: bytes, login: int) -> bytes:

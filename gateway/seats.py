@@ -5,6 +5,8 @@ at every other shard, and names the place of the first log-in in each of these, 
 session is the one that counts there, too, in whatever order they arrive.
 """
 
+from collections import deque
+
 from feed.datagrams import Submission, encode_submission
 from feed.messages import ALL_SYMBOLS, CancelOrder
 from gateway.clients import ClientSettings
@@ -25,6 +27,7 @@ class Cancels:
     def __init__(self) -> None:
         self._cancels: dict[int, bytes] = {}  # submissions, by the order's user_ref_num
         self._mass_cancels: dict[bytes, int] = {}  # the last one of a symbol, or of all
+        self.of_all: deque[int] = deque(maxlen=REMEMBERED_CANCELS)  # of all symbols, each
 
     def add(self, user_ref_num: int, submission: bytes) -> None:
         """A cancel of an order; of several, the last one counts."""
@@ -36,6 +39,8 @@ class Cancels:
     def add_mass_cancel(self, user_ref_num: int, symbol: bytes) -> None:
         """A mass cancel: of everything that was entered before it, in one symbol or in all."""
         self._mass_cancels[symbol] = user_ref_num
+        if symbol == ALL_SYMBOLS:
+            self.of_all.append(user_ref_num)
         if len(self._mass_cancels) > REMEMBERED_CANCELS:
             del self._mass_cancels[next(iter(self._mass_cancels))]
 

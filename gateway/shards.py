@@ -20,7 +20,7 @@ from gateway.home import Day, Home, OwnMessages, ToldClients, Turned
 from gateway.kernel import tell
 from gateway.log_ins import WaitingLogIn
 from gateway.numbers import Numbers
-from gateway.routing import Routed, Router, relabeled
+from gateway.routing import Routed, Router, relabeled, remember_mass_cancels
 from gateway.seats import Seat, Seats
 from gateway.session import Session
 from gateway.settings import GatewaySettings
@@ -269,6 +269,7 @@ class Shards:
         """Takes a session's commands on their way; returns those that go nowhere."""
         seats, client = self._seats[session], session.client
         if seats.is_fresh and not seats.by_shard:
+            remember_mass_cancels(submissions.data, seats)
             uplink = self.by_number[seats.home].uplink
             uplink.submit_all(client, session.login, submissions, now_ns)
             return []
@@ -325,6 +326,7 @@ class Shards:
     def _add_seat(self, session: Session, seats: Seats, shard: GatewayShard, now_ns: int) -> None:
         """Has a session log in at another shard, once its home has a mark of that."""
         seat = seats.by_shard[shard.number] = Seat(shard.number, session, seats)
+        self._complete_mass_cancels(session, seats, shard.number)
         if shard.number in self.by_number[seats.home].home.marks:
             self._log_in(seat, now_ns)
         else:
@@ -456,7 +458,6 @@ class Shards:
         if taken is not None:
             seat = taken.asker
             seat.is_taken = True
-            self._complete_mass_cancels(seat)
             for number in tuple(seat.seats.waiting):
                 self._submit_waiting(seat.session, seat.seats, number, now_ns)
             return
@@ -466,22 +467,19 @@ class Shards:
             if seat.is_taken and command.login in seat.earlier_logins:
                 yield SeatOvertaken(session)
 
-    def _complete_mass_cancels(self, seat: Seat) -> None:
-        """Has those of all symbols done where a session has just come to, and they have not.
+    def _complete_mass_cancels(self, session: Session, seats: Seats, number: int) -> None:
+        """Has those of all symbols done in a shard that the session has not known, before all else.
 
-        The gateway that they came through did not know the shard yet, or did not live to tell it.
+        Those of an earlier session the client sends again, in their place among what else it does.
         """
-        client, number = seat.session.client, seat.shard
-        home = self.by_number[seat.seats.home].home
-        missing = [
-            encode_submission(
-                Submission(0, MassCancel(client, each, ALL_SYMBOLS, CancelReason.USER))
-            )
-            for each in home.mass_cancels_without(client, number)
-            if each > self._numbers.last_in(client, number)
-        ]
-        if missing:
-            seat.seats.waiting[number] = missing + seat.seats.waiting.get(number, [])
+        client, home = session.client, self.by_number[seats.home].home
+        last = self._numbers.last_in(client, number)
+        for user_ref_num in seats.cancels.of_all:
+            if user_ref_num > last and not home.is_told(client, user_ref_num):
+                seats.send(number, user_ref_num)
+                command = MassCancel(client, user_ref_num, ALL_SYMBOLS, CancelReason.USER)
+                waiting = seats.waiting.setdefault(number, [])
+                waiting.append(encode_submission(Submission(0, command)))
 
     def _decide(self, shard: GatewayShard) -> Iterator[Happening]:
         """More may be decided, or heard, than before."""

@@ -60,6 +60,9 @@ class Unanswered:
         self._strays: dict[int, None] = {}  # cancels of orders that nothing is known of
         self._orders: dict[int, _Order] = {}  # that live, as far as they are known
         self._in_vain: list[bytes] = []  # cancels to be sent again
+        # What is known to be gone of orders before they are known to be accepted: the stream may
+        # come to what befalls an order in another shard before it has all of where it came from.
+        self._early: dict[int, int] = {}
         self._places = 0
         self._known_from: int | None = None  # all orders from this number on are known
 
@@ -128,6 +131,8 @@ class Unanswered:
                 order = self._orders.get(number)
                 if order is not None:
                     self._set_open(number, order.symbol, order.open_quantity - quantity)
+                elif number in self._kept:
+                    self._early[number] = self._early.get(number, 0) + quantity
                 elif isinstance(event, Canceled) and self._is_its_end(event):
                     self._end(number)
             case MassCanceled(user_ref_num=number):
@@ -245,6 +250,7 @@ class Unanswered:
                 del self._cancels_in[kept.chain]
 
     def _set_open(self, user_ref_num: int, symbol: str, quantity: int) -> None:
+        quantity -= self._early.pop(user_ref_num, 0)
         if quantity <= 0:
             self._end(user_ref_num)
             return
@@ -255,6 +261,7 @@ class Unanswered:
 
     def _end(self, user_ref_num: int) -> None:
         """An order is over, or never was."""
+        self._early.pop(user_ref_num, None)
         self._orders.pop(user_ref_num, None)
         if user_ref_num in self._cancels:
             self._drop(-user_ref_num)

@@ -17,7 +17,8 @@ from feed.run import run_of_frames
 from feed.snapshot import read_snapshot
 from feed.snapshot_folder import SnapshotFolder
 from feed.storage import DiskStorage
-from tests.engine.writing import Author, begun
+from tests.engine.shells import replica
+from tests.engine.writing import Author, begun, packets
 
 EVERY = 20
 DAY = 20261121
@@ -140,6 +141,45 @@ def test_one_beyond_the_list_that_is_held_is_not_begun_with(place: Place) -> Non
     place.held = HeldList(1 << 20)
     place.held.store(run_of_frames(1, place.author.frames[: later - 1]))
     assert place.begun().applied_sequence == earlier
+
+
+def win(place: Place) -> tuple[Author, int]:
+    """Another list wins, of which snapshots are written: the one that lost, and where it did."""
+    lost, place.author = place.author, Author(place.author.frames[: 2 * EVERY])
+    place.author.begin(2, "e3")
+    place.author.trade(100, 30)
+    place.held = HeldList(1 << 20)
+    place.held.store(run_of_frames(1, place.author.frames))
+    place.backup = place.begun()
+    place.follow()
+    place.commit(len(place.author.frames))
+    assert 2 * EVERY < place.sequences[-1] < len(lost.frames)
+    return lost, 2 * EVERY + 1
+
+
+def test_one_of_another_list_than_the_tail_that_is_held_is_not_begun_with(place: Place) -> None:
+    # As on a disk that became full before the tail that has lost was dropped.
+    lost, lost_from = win(place)
+    place.held = HeldList(1 << 20)
+    place.held.store(run_of_frames(1, lost.frames))
+    made = place.begun()
+    assert 0 < made.applied_sequence < lost_from
+    made.apply(len(lost.frames))
+    assert made.divergence is None
+    assert made.machine.digest() == digest_at(lost, len(lost.frames))
+
+
+def test_with_one_of_another_replica_goes_the_tail_that_has_lost_to_it(place: Place) -> None:
+    lost, _ = win(place)
+    made = replica()
+    made.replica.on_datagrams(packets(lost.frames), 0)
+    stored = place.folder.stored[-1]
+    made.replica.restart(read_snapshot(partial(place.folder.chunks, stored)), 0)
+    made.turn()
+    assert made.replica.divergence is None
+    assert made.replica.holder.list.last_sequence == made.replica.sequence == stored.sequence
+    made.hear(packets(place.author.frames, stored.sequence + 1, epoch=2))
+    assert made.replica.machine.digest() == place.author.market.digest()
 
 
 def test_what_loses_is_never_written(place: Place) -> None:

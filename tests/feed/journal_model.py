@@ -136,6 +136,8 @@ class History:
         if not self.frames:
             return
         next_sequence = max(self.first, self.last + 1 - self.random.choice([0, 1, 3, 9, 30]))
+        # What is committed never goes.
+        next_sequence = max(next_sequence, min(self.told_committed, self.last) + 1)
         if self.journal.failure is None:
             self.expect(self.frames, next_sequence - 1)
         del self.frames[next_sequence - self.first :]
@@ -157,7 +159,7 @@ class History:
             self.expect(self.frames, self.last)
 
     def rebase(self) -> None:
-        first = max(1, self.last + self.random.choice([-20, 0, 1, 1000]))
+        first = max(1, self.last + self.random.choice([-20, 0, 1, 1000]), self.told_committed + 1)
         reign = Reign(first, self.epoch, "e1") if self.epoch else None
         base = Base(first, reign, first - 1, bytes(32), self.day)
         if self.journal.failure is None:

@@ -172,6 +172,7 @@ def test_who_can_not_store_says_nothing_more_but_serves_what_it_has(disk: Disk) 
 def test_a_holder_that_was_killed_goes_on_where_it_was(disk: Disk) -> None:
     before = disk.holder()
     take(before, new(FIRST, 1, 8, epoch=1, committed=3))
+    sync(before)
     after = disk.holder(epoch=1, was_here=True)
     assert (vote(after), after.epoch, after.last_epoch) == (Vote.COUNTS, 1, 1)
     assert (after.last_sequence, after.next_sequence, after.primary) == (8, 9, "e1")

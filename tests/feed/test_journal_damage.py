@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feed.codec import encode_frame
+from feed.commit_marks import CommitMarks
 from feed.journal import Damage, JournalError, Vow
 from feed.journal_files import JournalFiles
 from feed.messages import MarketState
@@ -256,6 +257,19 @@ def test_a_missing_last_segment_is_missed_as_far_as_it_was_committed(folder: Pat
     for path in folder.glob("*4*.frames"):
         path.unlink()
     assert look(folder) == (1, 20, True, [Damage.MISSING_END])
+
+
+@pytest.mark.parametrize("boot", ["first", "second"])
+def test_a_missing_last_segment_is_missed_where_a_mark_tells_of_it(boot: str) -> None:
+    with ram_folder() as folder:
+        storage = DiskStorage(folder)
+        journal = filled(opened(storage), LAST)
+        journal.append(run(LAST + 1, LAST + 3))
+        journal.note(LAST + 3, None)  # known to be committed, and not stored here
+        assert CommitMarks(storage).read() == LAST
+        storage.close()
+        segment(folder, 31).unlink()
+        assert look(folder, boot=boot) == (1, 30, True, [Damage.MISSING_END])
 
 
 def test_a_journal_that_was_closed_misses_every_frame(folder: Path) -> None:

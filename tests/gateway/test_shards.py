@@ -167,7 +167,66 @@ def test_a_mass_cancel_through_a_gateway_that_does_not_know_of_a_shard_yet_is_co
     assert same_streams(exchange)
 
 
-def test_a_mass_cancel_that_reached_one_shard_is_completed_where_the_client_logs_in_next() -> None:
+def test_a_mass_cancel_on_its_way_when_a_shard_is_added_comes_there_before_later_commands() -> None:
+    """It is not in the list of the home by then, nor by the time of the next order."""
+    exchange = ShardedExchange(gateways=2, shards=1)
+    alice = exchange.open("ALICE", gateway=1)
+    hear = hear_late_of_another_shard(exchange)
+    link = exchange.gateways[1].links[1]
+    link.reaches_primary = False
+    alice.send(enter(1, "AAPL"), mass_cancel(2))
+    hear()
+    exchange.set_directory(exchange.directory.add_symbol("MSFT", 2))
+    exchange.wait(2)
+    alice.send(enter(3, "MSFT"))
+    link.reaches_primary = True
+    exchange.settle()
+    assert sorted(letters(alice.news)) == sorted("ACXJ")
+    assert same_streams(exchange)
+
+
+def test_an_order_that_waits_for_its_shard_comes_there_before_a_later_mass_cancel() -> None:
+    """The home has answered that by the time that the shard is there."""
+    exchange = ShardedExchange()
+    link = exchange.gateways[0].links[2]
+    link.reaches_primary = False
+    alice = exchange.open("ALICE")
+    exchange.wait(2)
+    alice.send(enter(1, "MSFT"), mass_cancel(2))
+    link.reaches_primary = True
+    exchange.settle()
+    assert letters(alice.news) == "AXC"
+
+
+def test_what_comes_again_with_a_mass_cancel_goes_in_its_order() -> None:
+    exchange = ShardedExchange(gateways=2)
+    alice = exchange.open("ALICE")
+    exchange.gateways[0].links[2].reaches_primary = False
+    alice.send(enter(1, "MSFT"), mass_cancel(2))
+    again = exchange.open("ALICE", gateway=1)
+    again.send(enter(1, "MSFT"), mass_cancel(2))
+    assert letters(again.news) == "AXC"
+    assert live(exchange) == [0, 0]
+
+
+def test_mass_cancels_that_are_answered_or_of_one_symbol_are_not_repeated_in_a_new_shard() -> None:
+    exchange = ShardedExchange(gateways=2, shards=1)
+    alice = exchange.open("ALICE", gateway=1)
+    alice.send(mass_cancel(1), mass_cancel(2, "AAPL"))
+    hear_late_of_another_shard(exchange)()
+    alice.send(mass_cancel(3, "AAPL"))
+    late = exchange.directory.add_shard(3)
+    exchange.directory = late
+    exchange.open_shard(3)
+    exchange.set_directory(late)
+    for gateway in exchange.gateways:
+        gateway.connect(3)
+    exchange.settle()
+    used = [market.clients[ALICE].last_user_ref_num for market in exchange.markets]
+    assert (letters(alice.news), used) == ("XXX", [3, 0, 0])
+
+
+def test_a_mass_cancel_that_reached_one_shard_is_completed_by_the_client_sending_it_again() -> None:
     exchange = ShardedExchange(gateways=2)
     alice = exchange.open("ALICE")
     alice.send(enter(1, "AAPL"), enter(2, "MSFT"))
@@ -175,9 +234,8 @@ def test_a_mass_cancel_that_reached_one_shard_is_completed_where_the_client_logs
     alice.send(mass_cancel(3))
     assert (letters(alice.news)[2:], live(exchange)) == ("C", [0, 1])
     again = exchange.open("ALICE", gateway=1, sequence=4)
-    assert (sorted(letters(again.news)), live(exchange)) == (["C", "X"], [0, 0])
     again.send(mass_cancel(3), enter(4))
-    assert letters(again.news) == "A"
+    assert (sorted(letters(again.news)), live(exchange)) == (["A", "C", "X"], [1, 0])
     assert same_streams(exchange)
 
 

@@ -135,6 +135,16 @@ def test_a_cancel_is_in_vain_if_its_order_is_open_when_a_later_command_is_answer
     assert ledger.waiting() == []
 
 
+def test_what_befell_an_order_before_it_was_accepted_counts() -> None:
+    """It has moved to another shard, and the stream came to that one first."""
+    ledger = Ledger()
+    ledger.enter(1)
+    ledger.told(executed(1, 60), accepted(1))
+    ledger.cancel(1)
+    ledger.told(canceled(1, 40))
+    assert ledger.waiting() == []
+
+
 def test_cancels_of_orders_that_nothing_is_known_of_are_settled_by_themselves() -> None:
     ledger = Ledger()
     ledger.replace(7, 8)

@@ -204,6 +204,30 @@ def test_a_cancel_of_all_orders_stands_in_each_shard_once(day: Day) -> None:
         day.write(2, sweep)
 
 
+def test_a_cancel_of_all_orders_that_stands_at_home_may_come_to_other_shards_later(
+    day: Day,
+) -> None:
+    sweep = MassCancel(CLIENT, 1, ALL_SYMBOLS, CancelReason.USER)
+    day.send(1, sweep)
+    day.ledger.end(day.program)
+    day.program = day.start("C1")
+    day.log_in_elsewhere()
+    day.submit(2, sweep)
+    day.mark(1, 2)
+    day.tell()
+    day.settle()
+
+
+def test_a_cancel_of_all_orders_is_void_where_it_is_not_done_at_home(day: Day) -> None:
+    sweep = MassCancel(CLIENT, 1, ALL_SYMBOLS, CancelReason.USER)
+    day.ledger.on_sent(day.program, sweep)
+    day.ledger.end(day.program)
+    day.program = day.start("C1")
+    day.log_in_elsewhere()
+    with pytest.raises(AssertionError, match="was never sent, or was refused"):
+        day.write(2, sweep)
+
+
 def test_a_command_that_a_gateway_passes_over_is_found(day: Day) -> None:
     day.ledger.on_sent(day.program, in_bolt(1))
     day.send(2, in_bolt(2))

@@ -221,3 +221,17 @@ def test_seeds_draw_one_two_and_three_shards() -> None:
         assert plan.directory is not None
         assert plan.later is None or plan.later.homes == plan.directory.homes
         assert plan.faults
+
+
+def test_gateways_hear_of_the_directory_one_after_the_other() -> None:
+    cluster = exchange()
+    places = cluster.places
+    assert places.is_known
+    places.change(WHOLE.begin_move("ACME", 2))
+    assert not places.is_known
+    gateway = cluster.gateways["g2"]
+    gateway.reaches_zookeeper = False
+    cluster.run(200)
+    assert not places.is_known
+    gateway.reaches_zookeeper = True
+    cluster.run_until(lambda: places.is_known, 200, "both have to hear")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from feed.commit_marks import CommitMarks
 from feed.journal_state import STATE_NAME
 from feed.segments import FRAMES_SUFFIX, INDEX_SUFFIX
 from feed.settings import SyncPolicy
@@ -99,13 +100,17 @@ class Disk:
         if not names:
             return None
         name = self._random.choice(names)
+        if name == names[-1] and not self._marks_tell_of(name):
+            return None  # nothing on a disk could tell that it was ever there
         index = name.removesuffix(FRAMES_SUFFIX) + INDEX_SUFFIX
         for gone in (name, index):
-            if gone in self.journal.names():
-                self.journal.remove(gone)
-                self.journal.power_cut()
+            self.journal.lose(gone)
         self.is_damaged = self.is_newly_damaged = True
         return name
+
+    def _marks_tell_of(self, name: str) -> bool:
+        """Whether the journal's last segment, once gone, is missed: by a mark in it."""
+        return CommitMarks(self.journal).read() >= int(name.removesuffix(FRAMES_SUFFIX))
 
     def fill_up(self) -> None:
         """There is room for little more, or for nothing."""

@@ -20,11 +20,22 @@ class Places:
         self.directory = directory
         self._network = network
         self._followers: dict[Process, tuple[int, Hear]] = {}  # with the life that follows
+        self._heard: dict[Process, Directory] = {}  # the last that each has been told of
 
     def follow(self, process: Process, hear: Hear) -> Directory:
         """Be told of changes, in this life of the process; what is so now."""
         self._followers[process] = process.life, hear
+        self._heard[process] = self.directory
         return self.directory
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all who follow it have heard of the newest one."""
+        return all(
+            self._heard[process] == self.directory
+            for process, (life, _) in self._followers.items()
+            if process.runs and process.life == life
+        )
 
     def change(self, directory: Directory) -> None:
         """It is like this now."""
@@ -40,6 +51,7 @@ class Places:
 
     def _tell(self, process: Process, hear: Hear) -> None:
         if process.reaches_zookeeper:
+            self._heard[process] = self.directory
             hear(self.directory)
         else:
             self._tell_later(process, process.life, hear)

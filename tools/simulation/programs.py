@@ -86,7 +86,9 @@ class Client:
             if each.void_from is None:
                 each.void_from = self.log_ins[-1]
 
-    def under_way(self, shard: int, number: int) -> Iterator[NumberedCommand]:
+    def under_way(
+        self, shard: int, number: int, *, even_void: bool = False
+    ) -> Iterator[NumberedCommand]:
         """The commands with this number that may come to stand in the list of a shard."""
         for program in self.programs:
             for sent in (program.unanswered, program.overtaken, program.sweeps):
@@ -96,7 +98,7 @@ class Client:
         log_in = self.standings[shard].log_in
         for each in self.left:
             if each.command.user_ref_num == number and (
-                each.void_from is None or log_in < each.void_from
+                even_void or each.void_from is None or log_in < each.void_from
             ):
                 yield each.command
 

@@ -176,6 +176,10 @@ class Simulation:
         for gateway in cluster.gateways:
             cluster.cut(gateway, list(cluster.clusters[number].holders))
         cluster.network.trace.note("fault", "shard {} is cut off, and no other", number)
+        # An order for a symbol of which its gateway has not heard yet would go to another shard.
+        cluster.run_until(
+            lambda: cluster.places.is_known, GOES_ON_WITHIN_MS, "all have to hear where symbols are"
+        )
         places = cluster.places.directory.symbols.items()
         symbols = {name: shards[-1] for name, shards in places if shards[-1] != number}
         counts = {

@@ -208,6 +208,12 @@ class SimulatedStorage:
             file.lose(changes)
         self._files = dict(self._files_on_disk)
 
+    def lose(self, name: str) -> None:
+        """A file is gone, if there was one, on the disk too."""
+        self._files.pop(name, None)
+        self._files_on_disk.pop(name, None)
+        self._named = [named for named in self._named if named.name != name]
+
     def flip_bit(self, name: str, bit: int) -> None:
         """One bit of a file is not what it was, on the disk too."""
         file = self._file(name)
