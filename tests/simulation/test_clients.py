@@ -116,7 +116,7 @@ def test_a_client_asks_when_an_answer_does_not_come() -> None:
     trading.settle()
     used = client.session.last_user_ref_num
     live = max(trading.ledger.expectations[SHARD].orders.values(), key=lambda each: each.open)
-    client.session.unanswered.add_cancel(ouch.CancelOrder(live.user_ref_num, live.open - 1))
+    client.session.unanswered.add_cancel(ouch.CancelOrder(live.user_ref_num, live.open))
     client.trade(0, INTERVAL_NS)
     assert not client.is_settled
     trading.settle()
