@@ -3,13 +3,12 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from feed.multicast import open_unicast
 from feed.settings import Address, FeedSettings
+from tools import ports
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -20,10 +19,8 @@ Item = TypeVar("Item")
 
 
 def free_addresses(count: int) -> tuple[Address, ...]:
-    """So many different UDP addresses on the loopback that nobody is bound to now."""
-    with ExitStack() as sockets:
-        opened = [sockets.enter_context(closing(open_unicast(LOOPBACK))) for _ in range(count)]
-        return tuple(map(address_of, opened))
+    """So many different addresses on the loopback that nobody has, nor is given by chance."""
+    return tuple(ports.free_addresses(count))
 
 
 def multicast_settings(**changes: Any) -> FeedSettings:

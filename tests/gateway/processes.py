@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +25,7 @@ from gateway.soup import (
 from tests.feed.sockets import (
     LOOPBACK,
     PATIENCE_SECONDS,
-    address_of,
+    free_addresses,
     multicast_settings,
     unicast_settings,
 )
@@ -205,9 +204,7 @@ def settings_of(clients: Path, /, **changes: Any) -> GatewaySettings:
 
 def free_tcp_address() -> Address:
     """Where nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(LOOPBACK)
-        return address_of(probe)
+    return free_addresses(1)[0]
 
 
 @asynccontextmanager
